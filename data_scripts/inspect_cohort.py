@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""Say what is in a downloaded cohort: cases, missing scans, grids, odd files, disk need. Changes nothing.
+
+    python data_scripts/inspect_cohort.py FOLDER --layout brats2020
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import warnings
+from collections import Counter
+from pathlib import Path
+
+from dmaf_lite.atomic import atomic_path
+from dmaf_lite.case import CaseError
+from dmaf_lite.inventory import BOX_SHARE, CaseRecord, inspect_cohort
+from dmaf_lite.layouts import LAYOUTS
+
+
+def summary(records: list[CaseRecord]) -> str:
+    """The inventory in a few lines, problems last."""
+    good = [r for r in records if r.problem is None]
+    most = sum(r.prepared_bytes for r in good) / 1e9
+    lines = [f"{len(records)} cases, {len(good)} usable, {sum(r.labelled for r in good)} of them with a segmentation",
+             f"{sum(r.source_bytes for r in records) / 1e9:.2f} GB on disk; prepared about {most * BOX_SHARE:.2f} GB, "
+             f"at most {most:.2f} GB"]
+    lines += [f"  {count:5d} cases with {', '.join(what)}"
+              for what, count in Counter(r.modalities for r in good).most_common()]
+    lines += [f"  {count:5d} cases of {' x '.join(map(str, shape))} voxels of {' x '.join(f'{s:g}' for s in spacing)} mm"
+              for (shape, spacing), count in Counter((r.shape, r.spacing) for r in good).most_common(8)]
+    lines += [f"warning {r.name}: {text}" for r in records for text in r.warnings]
+    lines += [f"problem {r.name}: {r.problem}" for r in records if r.problem]
+    return "\n".join(lines)
+
+
+def write_csv(path: Path, records: list[CaseRecord]) -> None:
+    """One row per case."""
+    with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["name", "modalities", "labelled", "shape", "spacing", "bytes", "warnings", "problem"])
+        for r in records:
+            writer.writerow([r.name, "+".join(r.modalities), r.labelled, "x".join(map(str, r.shape)),
+                             "x".join(f"{s:g}" for s in r.spacing), r.source_bytes, " | ".join(r.warnings),
+                             r.problem or ""])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status: 0, or 1 where a case cannot be used."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, help="the cohort as downloaded")
+    parser.add_argument("--layout", required=True, choices=list(LAYOUTS), help="how it is laid out")
+    parser.add_argument("--thorough", action="store_true", help="read every voxel too (about 1 s per BraTS case)")
+    parser.add_argument("--csv", type=Path, help="also write one row per case to this file")
+    parser.add_argument("--dry-run", action="store_true", help="do not write the CSV")
+    args = parser.parse_args(argv)
+    warnings.simplefilter("ignore")  # the summary tells them
+    try:
+        records = inspect_cohort(args.folder, args.layout, thorough=args.thorough)
+        if args.csv and not args.dry_run:
+            write_csv(args.csv, records)
+    except (CaseError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(summary(records))
+    return int(any(r.problem for r in records))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""The bricks: convolution - norm - activation, and the residual level they make.
+
+Convolutions have no bias and instance norm has no affine part (RFNet family, ours): a bias would be
+removed by the norm that follows, and without both a volume of zeros gives features of exactly zero.
+
+Taught in lesson 02.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution, instance norm, LeakyReLU(0.2): float[N, C_in, D, H, W] -> float[N, C_out, D', H', W']."""
+
+    def __init__(
+        self, c_in: int, c_out: int, *, kernel: int = 3, stride: tuple[int, int, int] | int = 1, padding: str = "zeros"
+    ) -> None:
+        super().__init__(
+            nn.Conv3d(c_in, c_out, kernel, stride=stride, padding=kernel // 2, padding_mode=padding, bias=False),
+            nn.InstanceNorm3d(c_out),
+            nn.LeakyReLU(0.2, inplace=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        # On CPUs the bfloat16 weight gradient of a 3^3 convolution reads memory that was never written
+        # when the first axis has two voxels (oneDNN in torch 2.13). Such maps are tiny: use float32.
+        if x.device.type == "cpu" and x.shape[2] <= 2:
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float())
+        return super().forward(x)
+
+
+class ResidualLevel(nn.Module):
+    """One encoder level: u = CNA(x), strided; u + CNA(CNA(u)).  No activation after the sum."""
+
+    def __init__(self, c_in: int, c_out: int, *, stride: tuple[int, int, int], padding: str) -> None:
+        super().__init__()
+        self.enter = ConvNormAct(c_in, c_out, stride=stride, padding=padding)
+        self.refine = nn.Sequential(
+            ConvNormAct(c_out, c_out, padding=padding), ConvNormAct(c_out, c_out, padding=padding)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = self.enter(x)
+        return u + self.refine(u)
+
+
+def initialise(module: nn.Module) -> None:
+    """Kaiming-normal weights (fan-in, gain sqrt 2) for every convolution below `module`, as the peers do."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv3d):
+            nn.init.kaiming_normal_(layer.weight)

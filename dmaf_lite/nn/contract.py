@@ -1,0 +1,163 @@
+"""What every network of the kit takes and gives: availability, features, prediction.
+
+Only the scans that exist are ever computed.  A batch of B studies with M modalities holds
+P <= B * M *pairs* (study, modality) that are there; features are stored **packed**, one row per
+pair, so there is no row in which a missing scan could leave a trace:
+
+    available            study      0 0 0 1 1          levels[l]: float[P, C_l, D_l, H_l, W_l]
+      [1 1 0 1]    ->    modality   0 1 3 1 2    (sorted by modality, then study: each encoder
+      [0 1 1 0]                                   works on one contiguous block)
+
+`available` stays on the CPU: its values decide shapes, and reading them from a GPU would make the
+host wait in every step.
+
+Taught in lesson 02.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The (study, modality) pairs that are there.
+
+    Attributes:
+        available: bool[B, M] on the CPU.
+        study: int64[P], the study of each pair, on the features' device.
+        modality: int64[P], its modality, ascending.
+    """
+
+    available: Tensor
+    study: Tensor
+    modality: Tensor
+
+    @classmethod
+    def of(cls, available: Tensor, device: torch.device | str = "cpu") -> Pairs:
+        """List the pairs of an availability table.
+
+        Raises:
+            ValueError: If the table is not bool[B, M] or a study has no modality.
+        """
+        available = torch.as_tensor(available).cpu()
+        if available.dtype != torch.bool or available.ndim != 2:
+            raise ValueError(f"availability must be bool[B, M], got {available.dtype} {tuple(available.shape)}")
+        empty = (~available.any(dim=1)).nonzero().flatten().tolist()
+        if empty:
+            raise ValueError(f"no modality at all for study {empty} of the batch; at least one is needed")
+        modality, study = available.T.nonzero(as_tuple=True)
+        return cls(available, study.to(device, non_blocking=True), modality.to(device, non_blocking=True))
+
+    @property
+    def B(self) -> int:  # noqa: N802 - the paper's symbol
+        """Number of studies."""
+        return self.available.shape[0]
+
+    @property
+    def M(self) -> int:  # noqa: N802 - the paper's symbol
+        """Number of modalities of the data set."""
+        return self.available.shape[1]
+
+    @property
+    def P(self) -> int:  # noqa: N802 - the symbol used in every docstring
+        """Number of pairs."""
+        return self.study.shape[0]
+
+    @cached_property
+    def blocks(self) -> tuple[tuple[int, int], ...]:
+        """Half-open row range of each modality in the packed order."""
+        ends = [0, *self.available.sum(dim=0).cumsum(0).tolist()]
+        return tuple(zip(ends[:-1], ends[1:], strict=True))
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """k_b, the number of modalities of each study, float32[B] on the pairs' device."""
+        return self.available.sum(dim=1).float().to(self.study.device, non_blocking=True)
+
+    def to_dense(self, values: Tensor, fill: float = 0.0) -> Tensor:
+        """Spread packed values [P, ...] to [B, M, ...], with `fill` where a scan is missing."""
+        dense = values.new_full((self.B * self.M, *values.shape[1:]), fill)
+        dense = dense.index_copy(0, self.study * self.M + self.modality, values)
+        return dense.unflatten(0, (self.B, self.M))
+
+    def from_dense(self, dense: Tensor) -> Tensor:
+        """Pick the packed values [P, ...] out of [B, M, ...]."""
+        return dense.flatten(0, 1).index_select(0, self.study * self.M + self.modality)
+
+    def sum_by_study(self, values: Tensor) -> Tensor:
+        """Sum packed values [P, ...] over the modalities of each study -> [B, ...]."""
+        return values.new_zeros((self.B, *values.shape[1:])).index_add(0, self.study, values)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Encoded modalities, packed.
+
+    Attributes:
+        levels: One float[P, C_l, D_l, H_l, W_l] per level, full size first.
+        pairs: Which pair each row belongs to.
+    """
+
+    levels: list[Tensor]
+    pairs: Pairs
+
+    def select(self, available: Tensor, study: Tensor | None = None) -> Features:
+        """Features of other availability masks, from what has been encoded already.
+
+        Args:
+            available: bool[S, M], the masks asked for.
+            study: int64[S], which encoded study each mask refers to; default 0..S-1.
+                One window for all subsets of modalities: ``study=torch.zeros(15, dtype=torch.long)``.
+
+        Raises:
+            ValueError: If a pair is asked for that was not encoded.
+        """
+        available = torch.as_tensor(available).cpu()
+        if study is None and torch.equal(available, self.pairs.available):
+            return self
+        device = self.pairs.study.device
+        wanted = Pairs.of(available)
+        source = wanted.study if study is None else torch.as_tensor(study).cpu()[wanted.study]
+        row = torch.full(self.pairs.available.shape, -1)
+        modality, owner = self.pairs.available.T.nonzero(as_tuple=True)
+        row[owner, modality] = torch.arange(self.pairs.P)
+        rows = row[source, wanted.modality]
+        if (rows < 0).any():
+            at = int((rows < 0).nonzero()[0])
+            raise ValueError(f"modality {int(wanted.modality[at])} of study {int(source[at])} was not encoded; "
+                             "only scans that were there can be decoded")
+        rows = rows.to(device, non_blocking=True)
+        return Features([level.index_select(0, rows) for level in self.levels], Pairs.of(available, device))
+
+    def dense(self, level: int) -> Tensor:
+        """Level `level` as float[B, M, C, D, H, W] with exact 0 where a scan is missing."""
+        return self.pairs.to_dense(self.levels[level])
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What `decode` gives; what a network has not got is None.
+
+    Attributes:
+        logits: float[B, K, D, H, W], K classes, from the fused features.
+        pairs: The pairs behind the packed entries.
+        unimodal_logits: float[P, K, D, H, W] from the shared decoder; training mode only.
+        deep_logits: Logits of the fusion decoder at levels 2, 3, ... in their own size; training mode only.
+        fused_features: f_l, one float[B, C_l, D_l, H_l, W_l] per level, full size first.
+        decoder_features: float[B, C_1, D, H, W], the input of the last convolution.
+        modality_weights: Per level float[P, 1, D_l, H_l, W_l], summing to 1 over the modalities of a
+            study; evaluation mode only.
+    """
+
+    logits: Tensor
+    pairs: Pairs
+    unimodal_logits: Tensor | None = None
+    deep_logits: list[Tensor] | None = None
+    fused_features: list[Tensor] | None = None
+    decoder_features: Tensor | None = None
+    modality_weights: list[Tensor] | None = None

@@ -1,0 +1,137 @@
+"""DMAF-Net (arXiv 2506.11691, figures) and, with ``fusion="mean"``, the shared-decoder baseline.
+
+    images, available --encode--> features --decode--> prediction
+      one encoder per modality      DMAF per level, fusion decoder (and, in training, the
+      that is there                 shared decoder on every modality and the deep heads)
+
+Presets, M = 4 modalities and K = 4 classes: see `PRESETS`; `docs/paper_to_code.md` lists their
+parameter counts.  Taught in lessons 02 (baseline) and 03 (DMAF).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+
+from dmaf_lite.nn.blocks import initialise
+from dmaf_lite.nn.contract import Features, Prediction
+from dmaf_lite.nn.decoder import Decoder
+from dmaf_lite.nn.encoder import Encoder, Stride, encode_available
+from dmaf_lite.nn.fusion import DMAF, MeanFusion
+from dmaf_lite.spec import DatasetSpec
+
+
+@dataclass(frozen=True)
+class DmafNetSettings:
+    """Shape of the network.  What the paper does not print is ours."""
+
+    width: int = 8  # C_1; level l has C_1 2^(l-1) channels
+    levels: int = 4  # the figure shows five; four keep a 32^3 crop at 4^3 in the deepest level
+    fusion: str = "dmaf"  # "dmaf" or "mean"
+    gate: str = "softmax"  # of DMAF: "softmax" or "sigmoid"
+    grid: int = 4  # DMAF tokens per axis
+    depth: int = 4  # attention blocks per level (figure: four)
+    padding: str = "zeros"  # "zeros" or "reflect" (RFNet)
+    through_plane: bool = True  # False: no stride along the last axis, for few thick slices (MyoPS)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """C_1..C_L."""
+        return tuple(self.width * 2**level for level in range(self.levels))
+
+    @property
+    def strides(self) -> tuple[Stride, ...]:
+        """Stride of each level against the one above."""
+        down = (2, 2, 2) if self.through_plane else (2, 2, 1)
+        return ((1, 1, 1), *(down for _ in range(self.levels - 1)))
+
+
+PRESETS = {"lite": DmafNetSettings(), "full": DmafNetSettings(width=16, levels=5)}
+
+
+class DmafNet(nn.Module):
+    """The network under the encode/decode contract (see `contract.py`).
+
+    Attributes:
+        encode_depends_on_availability: False: a modality's features do not depend on the others.
+        channels: C_1..C_L.
+        stride: Total stride per axis; crops are multiples of it.
+        classes: K.
+    """
+
+    encode_depends_on_availability = False
+
+    def __init__(self, spec: DatasetSpec, settings: DmafNetSettings = PRESETS["lite"]) -> None:
+        super().__init__()
+        if settings.fusion not in ("dmaf", "mean"):
+            raise ValueError(f"fusion {settings.fusion!r} is not known; choose 'dmaf' or 'mean'")
+        self.spec, self.settings = spec, settings
+        self.channels, self.classes = settings.channels, len(spec.classes)
+        self.stride = tuple(math.prod(steps) for steps in zip(*settings.strides, strict=True))
+        self.encoders = nn.ModuleList(
+            Encoder(self.channels, settings.strides, padding=settings.padding) for _ in spec.modalities
+        )
+        self.shared_decoder = Decoder(self.channels, self.classes, padding=settings.padding, deep=False)
+        self.fusion_decoder = Decoder(self.channels, self.classes, padding=settings.padding, deep=True)
+        initialise(self)
+        self.fusions = nn.ModuleList(
+            DMAF(c, spec.M, grid=settings.grid, depth=settings.depth, gate=settings.gate)
+            if settings.fusion == "dmaf"
+            else MeanFusion()
+            for c in self.channels
+        )
+
+    def encode(self, images: Tensor, available: Tensor) -> Features:
+        """images float[B, M, D, H, W], available bool[B, M] -> packed features.
+
+        Raises:
+            ValueError: If a side is no multiple of the total stride, or would shrink to one voxel.
+        """
+        for size, stride in zip(images.shape[2:], self.stride, strict=True):
+            if size % stride or (stride > 1 and size < 2 * stride):
+                raise ValueError(f"a crop of {tuple(images.shape[2:])} voxels does not fit: every side must be a "
+                                 f"multiple of {self.stride} and at least twice that; choose another crop size")
+        return encode_available(self.encoders, images, available)
+
+    def decode(self, features: Features, available: Tensor) -> Prediction:
+        """Features and the mask to use (part of what was encoded) -> prediction."""
+        features = features.select(available)
+        pairs = features.pairs
+        fused, weights = zip(*(fuse(e, pairs) for fuse, e in zip(self.fusions, features.levels, strict=True)),
+                             strict=True)
+        decoded = self.fusion_decoder(fused)
+        unimodal = deep = mean_weights = None
+        if self.training:
+            unimodal = self.shared_decoder.head(self.shared_decoder(features.levels)[0])
+            deep = self.fusion_decoder.deep_logits(decoded)
+        else:
+            mean_weights = [
+                w.mean(dim=1, keepdim=True).expand(-1, 1, *e.shape[2:])
+                for w, e in zip(weights, features.levels, strict=True)
+            ]
+        return Prediction(
+            logits=self.fusion_decoder.head(decoded[0]),
+            pairs=pairs,
+            unimodal_logits=unimodal,
+            deep_logits=deep,
+            fused_features=list(fused),
+            decoder_features=decoded[0],
+            modality_weights=mean_weights,
+        )
+
+    def forward(self, images: Tensor, available: Tensor) -> Prediction:
+        return self.decode(self.encode(images, available), available)
+
+
+def build_dmaf_net(spec: DatasetSpec, *, preset: str = "lite", **options: object) -> DmafNet:
+    """DMAF-Net of a preset, with single settings replaced."""
+    if preset not in PRESETS:
+        raise ValueError(f"preset {preset!r} is not known; choose one of {sorted(PRESETS)}")
+    return DmafNet(spec, replace(PRESETS[preset], **options))
+
+
+def build_baseline(spec: DatasetSpec, **options: object) -> DmafNet:
+    """The shared-decoder baseline: the same network with mean fusion."""
+    return build_dmaf_net(spec, fusion="mean", **options)

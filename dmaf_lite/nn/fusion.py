@@ -1,0 +1,123 @@
+r"""Fusion: from the modalities that are there to one map, at every level.
+
+`MeanFusion` is the baseline, f = sum_m a_m e^m / k.  `DMAF` (dynamic modality-aware fusion, paper
+abstract and figure) lets masked attention between coarse tokens of all modalities decide an
+element-wise weight per modality,
+
+    f = sum_m A_m * e^m ,      sum_m A_m = 1 over the modalities that are there.
+
+Lesson 03 writes it out slowly for one study and shows both equal, values and gradients.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from dmaf_lite.nn.contract import Pairs
+
+
+def softmax_over_available(scores: Tensor, pairs: Pairs) -> Tensor:
+    """Softmax over the modalities of each study: packed scores [P, ...] -> packed weights [P, ...].
+
+    A missing modality's score is *set* to minus infinity (not added to), so its weight is exactly 0.
+    """
+    return pairs.from_dense(pairs.to_dense(scores, fill=-torch.inf).softmax(dim=1))
+
+
+def sigmoid_over_available(scores: Tensor, pairs: Pairs) -> Tensor:
+    """The gate `sigmoid`: independent gates, divided by their sum over the modalities that are there."""
+    gates = scores.sigmoid()
+    return gates / pairs.sum_by_study(gates).index_select(0, pairs.study)
+
+
+GATES = {"softmax": softmax_over_available, "sigmoid": sigmoid_over_available}
+
+
+class MeanFusion(nn.Module):
+    """f = sum_m a_m e^m / k over what is there; the weights are 1/k everywhere."""
+
+    def forward(self, e: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """Fuse e float[P, C, D, H, W] -> f float[B, C, D, H, W], weights float[P, 1, 1, 1, 1]."""
+        k = pairs.counts.to(e.dtype)[:, None, None, None, None]
+        return pairs.sum_by_study(e) / k, (1 / k).index_select(0, pairs.study)
+
+
+class AttentionBlock(nn.Module):
+    """Pre-norm masked multi-head self-attention and feed-forward (ratio 2), both residual."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.norm_feedforward = nn.LayerNorm(width)
+        self.feedforward = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, tokens: Tensor, key_is_there: Tensor) -> Tensor:
+        """tokens float[B, T, d], key_is_there bool[B, T] -> float[B, T, d]."""
+        qkv = self.qkv(self.norm_attention(tokens))
+        q, k, v = rearrange(qkv, "b t (three h c) -> three b h t c", three=3, h=self.heads)
+        mask = key_is_there[:, None, None, :]  # one row of keys for every head and query
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        tokens = tokens + self.out(rearrange(attended, "b h t c -> b t (h c)"))
+        return tokens + self.feedforward(self.norm_feedforward(tokens))
+
+
+class DMAF(nn.Module):
+    """Dynamic modality-aware fusion at one level (paper figure; grid, embeddings, gate: ours).
+
+    Args:
+        channels: C_l of the level; also the token width.
+        modalities: M.
+        grid: g, tokens per axis; a smaller map keeps its own size.
+        depth: Number of attention blocks (four in the figure).
+        gate: ``softmax`` or ``sigmoid``.
+    """
+
+    def __init__(self, channels: int, modalities: int, *, grid: int = 4, depth: int = 4, gate: str = "softmax") -> None:
+        super().__init__()
+        if gate not in GATES:
+            raise ValueError(f"gate {gate!r} is not known; choose one of {sorted(GATES)}")
+        self.grid, self.gate = grid, GATES[gate]
+        self.project = nn.Linear(channels, channels)
+        self.modality_embedding = nn.Parameter(torch.zeros(modalities, 1, channels))
+        self.position_embedding = nn.Parameter(torch.zeros(1, channels, grid, grid, grid))
+        nn.init.normal_(self.modality_embedding, std=0.02)
+        nn.init.normal_(self.position_embedding, std=0.02)
+        # max(1, C_l // 8) heads: eight channels a head
+        self.blocks = nn.ModuleList(AttentionBlock(channels, max(1, channels // 8)) for _ in range(depth))
+        self.restore = nn.Linear(channels, channels)
+        # With Restore at zero every A_m is 1/k: training starts as mean fusion.
+        nn.init.zeros_(self.restore.weight)
+        nn.init.zeros_(self.restore.bias)
+
+    def tokens(self, e: Tensor, pairs: Pairs) -> tuple[Tensor, tuple[int, int, int]]:
+        """Project: e float[P, C, D, H, W] -> tokens float[P, N, C] and their grid."""
+        size = tuple(min(self.grid, n) for n in e.shape[2:])
+        coarse = rearrange(F.adaptive_avg_pool3d(e, size), "p c d h w -> p (d h w) c")
+        position = F.interpolate(self.position_embedding, size=size, mode="trilinear", align_corners=False)
+        position = rearrange(position, "one c d h w -> one (d h w) c")
+        modality = self.modality_embedding.index_select(0, pairs.modality)
+        return self.project(coarse) + position + modality, size
+
+    def scores(self, e: Tensor, pairs: Pairs) -> Tensor:
+        """S_m: float[P, C, g, g, g], the restored map before up-sampling."""
+        tokens, size = self.tokens(e, pairs)
+        n = tokens.shape[1]
+        there = pairs.available.to(e.device, non_blocking=True).repeat_interleave(n, dim=1)  # (B, M N)
+        x = pairs.to_dense(tokens).flatten(1, 2)  # (B, M N, C), exact 0 where missing
+        for block in self.blocks:
+            x = block(x, there)
+        x = pairs.from_dense(x.unflatten(1, (pairs.M, n)))  # (P, N, C)
+        d, h, w = size
+        return rearrange(self.restore(x), "p (d h w) c -> p c d h w", d=d, h=h, w=w)
+
+    def forward(self, e: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """Fuse e float[P, C, D, H, W] -> f float[B, C, D, H, W], weights A float[P, C, D, H, W]."""
+        scores = F.interpolate(self.scores(e, pairs), size=e.shape[2:], mode="trilinear", align_corners=False)
+        weights = self.gate(scores, pairs)
+        return pairs.sum_by_study(weights * e), weights

@@ -1,0 +1,207 @@
+r"""Dice and class-weighted cross-entropy, deep supervision, and the baseline's objective.
+
+For one study, with p the probabilities, y the one-hot label, V voxels, K classes and N_c voxels of class c
+(spec peers, section 4.1; background is a class like the others):
+
+.. math::
+    w_c = 1 - N_c / V, \qquad \mathrm{WCE} = -\tfrac1V \sum_v \sum_c w_c\, y_{c,v} \ln p_{c,v}, \qquad
+    \mathrm{DL} = 1 - \tfrac1K \sum_c \frac{2 \sum_v p_{c,v} y_{c,v}}{\sum_v p_{c,v} + N_c + 10^{-7}}
+
+Ours: the logarithm comes from a log-softmax, so that a confident error keeps its gradient.  The published codes
+clip p at 0.005 first, where the gradient is exactly 0; ``clip=0.005`` gives their values.
+
+Taught in lesson 02.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dmaf_lite.nn.contract import Features, Prediction
+from dmaf_lite.objectives.terms import Term
+from dmaf_lite.spec import DatasetSpec
+
+# Probabilities that were interpolated have no log-softmax; this floor keeps ln finite and is far below any
+# probability that a float32 softmax of sensible logits gives.
+TINY = 1e-7
+
+
+@dataclass(frozen=True)
+class LabelStats:
+    """What every loss of a batch needs of the label, computed once.
+
+    Attributes:
+        one_hot: bool [B, K, D, H, W].
+        counts: float32 [B, K], voxels per class.
+        weights: float32 [B, K], the class weights 1 - counts / V.
+    """
+
+    one_hot: Tensor
+    counts: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, label: Tensor, classes: int) -> LabelStats:
+        """Statistics of an integer label map [B, D, H, W] with values 0 .. classes - 1.
+
+        Raises:
+            ValueError: If the label is not an integer map of four axes.
+        """
+        if label.ndim != 4 or label.is_floating_point() or label.is_complex():
+            raise ValueError(f"a label must be integer [B, D, H, W], got {label.dtype} of shape {tuple(label.shape)}; "
+                             "convert it with .long() and drop one-hot or channel axes")
+        names = torch.arange(classes, device=label.device, dtype=label.dtype).view(1, -1, 1, 1, 1)
+        one_hot = label.unsqueeze(1) == names
+        counts = one_hot.flatten(2).sum(2).float()  # exact: a crop has far fewer than 2^24 voxels
+        return cls(one_hot, counts, 1 - counts / label[0].numel())
+
+    def select(self, study: Tensor) -> LabelStats:
+        """The statistics of the studies ``study`` (int64 [P]), one entry per index."""
+        return LabelStats(*(tensor.index_select(0, study) for tensor in (self.one_hot, self.counts, self.weights)))
+
+
+def dice_loss(probabilities: Tensor, label: LabelStats) -> Tensor:
+    """Soft Dice loss per study, mean over all classes; an absent class adds the constant 1/K and no gradient.
+
+    Args:
+        probabilities: [B, K, D, H, W], float32.
+        label: Statistics of the B labels.
+
+    Returns:
+        [B].
+    """
+    overlap = (probabilities * label.one_hot).flatten(2).sum(2)
+    size = probabilities.flatten(2).sum(2) + label.counts
+    return 1 - (2 * overlap / (size + 1e-7)).mean(1)
+
+
+def weighted_cross_entropy(log_probabilities: Tensor, label: LabelStats) -> Tensor:
+    """Cross-entropy per study with class weights 1 - N_c / V, mean over voxels.
+
+    Args:
+        log_probabilities: [B, K, D, H, W], float32, finite.
+        label: Statistics of the B labels.
+
+    Returns:
+        [B].
+    """
+    voxels = log_probabilities[0, 0].numel()
+    per_class = (log_probabilities * label.one_hot).flatten(2).sum(2)
+    return -(label.weights * per_class).sum(1) / voxels
+
+
+def segmentation_loss(logits: Tensor, label: Tensor | LabelStats, *, clip: float | None = None,
+                      upsample: str = "probabilities") -> Tensor:
+    """L_seg = weighted cross-entropy + Dice, one value per study, in float32.
+
+    Args:
+        logits: [B, K, d, h, w], at the label's size or smaller (a deep head).
+        label: Integer [B, D, H, W], or its statistics.
+        clip: None, or the floor of the probabilities inside the logarithm (the published codes: 0.005).
+        upsample: What is interpolated when the logits are smaller than the label: ``"probabilities"`` (softmax
+            first, as the published codes do) or ``"logits"``.
+
+    Raises:
+        ValueError: For another ``upsample``.
+    """
+    if upsample not in ("probabilities", "logits"):
+        raise ValueError(f"upsample is {upsample!r}; expected 'probabilities' or 'logits'")
+    stats = label if isinstance(label, LabelStats) else LabelStats.of(label, logits.shape[1])
+    size = stats.one_hot.shape[2:]
+    logits = logits.float()  # sums over a million voxels, and a logarithm
+    if logits.shape[2:] == size or upsample == "logits":
+        log_probabilities = F.log_softmax(_resize(logits, size), dim=1)
+        probabilities = log_probabilities.exp()
+        if clip is not None:
+            log_probabilities = probabilities.clamp(clip, 1).log()
+    else:
+        probabilities = _resize(F.softmax(logits, dim=1), size)
+        log_probabilities = probabilities.clamp(TINY if clip is None else clip, 1).log()
+    return weighted_cross_entropy(log_probabilities, stats) + dice_loss(probabilities, stats)
+
+
+def deep_supervision_loss(deep_logits: Sequence[Tensor], label: LabelStats, *, clip: float | None = None,
+                          upsample: str = "probabilities") -> Tensor:
+    """Sum over the deep heads of 2^-(l-1) L_seg; the first head is level l = 2, half the size.  Returns [B]."""
+    losses = [2.0 ** -(index + 1) * segmentation_loss(logits, label, clip=clip, upsample=upsample)
+              for index, logits in enumerate(deep_logits)]
+    return torch.stack(losses).sum(0)
+
+
+def _resize(maps: Tensor, size: torch.Size) -> Tensor:
+    """Trilinear up to `size`, corners aligned as in the published codes; the maps themselves where they fit."""
+    return maps if maps.shape[2:] == size else F.interpolate(maps, size, mode="trilinear", align_corners=True)
+
+
+@dataclass(frozen=True)
+class PlainSettings:
+    """Settings of the segmentation terms.
+
+    Attributes:
+        clip: Floor of the probabilities inside the logarithm; None is the stable form (ours), 0.005 the published.
+        upsample: What a deep head interpolates, ``"probabilities"`` or ``"logits"``.
+    """
+
+    clip: float | None = None
+    upsample: str = "probabilities"
+
+    def __post_init__(self) -> None:
+        check_choice("upsample", self.upsample, ("probabilities", "logits"))
+        if self.clip is not None and not 0 < self.clip < 1:
+            raise ValueError(f"clip is {self.clip}; expected None or a probability between 0 and 1")
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse a setting that is not one of its choices."""
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
+
+
+def segmentation_terms(prediction: Prediction, stats: LabelStats, settings: PlainSettings) -> dict[str, Term]:
+    """L_seg of the fused prediction ("seg" [B]), of the deep heads ("deep" [B]), per modality ("unimodal" [B, M]).
+
+    Deep heads and unimodal predictions that the network does not give are left out.
+    """
+    form = {"clip": settings.clip, "upsample": settings.upsample}
+    terms = {"seg": Term(segmentation_loss(prediction.logits, stats, **form))}
+    if prediction.deep_logits:
+        terms["deep"] = Term(deep_supervision_loss(prediction.deep_logits, stats, **form))
+    if prediction.unimodal_logits is not None:
+        pairs = prediction.pairs
+        alone = segmentation_loss(prediction.unimodal_logits, stats.select(pairs.study), **form)
+        terms["unimodal"] = Term(pairs.to_dense(alone))
+    return terms
+
+
+class PlainObjective(nn.Module):
+    """The shared-decoder baseline of spec dmaf_net, section 7: segmentation terms, no distillation."""
+
+    Settings = PlainSettings
+
+    def __init__(self, spec: DatasetSpec, net: nn.Module, settings: PlainSettings | None = None, *,
+                 missing_rates: Sequence[float] | None = None, total_steps: int | None = None) -> None:
+        """`net`, `missing_rates` and `total_steps` are what every objective is given; this one needs none of them."""
+        super().__init__()
+        self.settings = settings or PlainSettings()
+        self.classes = len(spec.classes)
+        self.modalities = spec.M
+
+    def forward(self, net: nn.Module, features: Features, prediction: Prediction, batch, step: int) -> dict[str, Term]:
+        """Terms of one batch; `batch.label` is integer [B, D, H, W]."""
+        return segmentation_terms(prediction, LabelStats.of(batch.label, self.classes), self.settings)
+
+    def end_epoch(self) -> None:
+        """Nothing is tracked."""
+
+    def learning_rate_factors(self) -> Tensor:
+        """[M] ones: no encoder is held back."""
+        return torch.ones(self.modalities)
+
+    def log_state(self) -> dict[str, Tensor]:
+        """Nothing to log besides the terms."""
+        return {}

@@ -1,0 +1,133 @@
+"""Pivots of the long table: every table of the kit is made here from the same rows.
+
+Taught in lesson 08.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dmaf_lite.spec import BRATS, DatasetSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEAN = "mean over subsets"
+
+
+def select(rows: pd.DataFrame, metric: str, convention: str | None = None) -> pd.DataFrame:
+    """Rows of one metric under one convention.
+
+    Raises:
+        ValueError: If there are none, or the metric is there under several conventions and none was named
+            (numbers of two conventions never share a table).
+    """
+    chosen = rows[rows["metric"] == metric]
+    there = sorted(set(chosen["convention"]))
+    if convention is None and len(there) > 1:
+        raise ValueError(f"{metric} is in the table under {there}; name one with convention=")
+    if convention is not None:
+        chosen = chosen[chosen["convention"] == convention]
+    if chosen.empty:
+        raise ValueError(f"no rows of {metric} {convention or ''}; the table holds {sorted(set(rows['metric']))}"
+                         + (f" and {metric} under {there}" if there else ""))
+    return chosen
+
+
+def subset_table(rows: pd.DataFrame, metric: str = "dice", convention: str | None = None, *,
+                 regions: Sequence[str] | None = None, spec: DatasetSpec = BRATS) -> pd.DataFrame:
+    """Mean over cases for each subset, and below it the unweighted mean over the subsets.
+
+    Args:
+        rows: Long table.
+        metric: Such as ``dice`` or ``hd95``.
+        convention: Needed where the metric is there under several.
+        regions: Which and in what order; default the order of the rows.
+        spec: Gives the order of the subsets.
+
+    Returns:
+        Index: subset names by size, then `MEAN`. Columns: regions, or (run, region) where there are several runs.
+    """
+    table = _by_case(rows, metric, convention, regions, spec).groupby("subset", sort=False, observed=True).mean()
+    table.loc[MEAN] = table.mean()
+    return table
+
+
+def size_table(rows: pd.DataFrame, metric: str = "dice", convention: str | None = None, *,
+               regions: Sequence[str] | None = None, spec: DatasetSpec = BRATS) -> pd.DataFrame:
+    """Mean over the subsets of 1, 2, ... modalities; index `modalities`."""
+    table = subset_table(rows, metric, convention, regions=regions, spec=spec).drop(index=MEAN)
+    sizes = [name.count("+") + 1 for name in table.index]
+    by_size = table.groupby(sizes).mean()
+    by_size.index.name = "modalities"
+    return by_size
+
+
+def empty_table(rows: pd.DataFrame, *, spec: DatasetSpec = BRATS) -> pd.DataFrame:
+    """Counts of one-sided empty cases: these decide what an HD95 convention is worth.
+
+    Returns:
+        Index: subset names. Columns (region, kind) or (run, region, kind); `missed`: only the prediction is empty,
+        `invented`: only the truth is.
+    """
+    import pandas as pd
+
+    parts = {kind: _by_case(rows, kind, None, None, spec).groupby("subset", sort=False, observed=True).sum()
+             for kind in ("missed", "invented")}
+    table = pd.concat(parts, axis=1)
+    table.columns = pd.MultiIndex.from_tuples([(*_tuple(column[1:]), column[0]) for column in table.columns])
+    regions = list(dict.fromkeys(column[:-1] for column in table.columns))
+    return table[[(*region, kind) for region in regions for kind in parts]].astype(int)
+
+
+def case_table(rows: pd.DataFrame, metric: str = "dice", convention: str | None = None, *,
+               regions: Sequence[str] | None = None, spec: DatasetSpec = BRATS) -> pd.DataFrame:
+    """Mean over subsets for each case, worst first; for finding the cases to look at."""
+    table = _by_case(rows, metric, convention, regions, spec).groupby("case", sort=True).mean()
+    better_is_higher = metric != "hd95"
+    return table.loc[table.mean(axis=1).sort_values(ascending=better_is_higher, kind="stable").index]
+
+
+def markdown(table: pd.DataFrame, digits: int = 3) -> str:
+    """A table as GitHub markdown; NaN is written as a dash."""
+
+    def cell(value: object) -> str:
+        if isinstance(value, float):
+            return "-" if value != value else f"{value:.{digits}f}"
+        return str(value)
+
+    head = [" ".join(map(str, filter(None, _tuple(table.index.name)))),
+            *(" ".join(map(str, _tuple(column))) for column in table.columns)]
+    # Column by column: a row of mixed types would turn whole numbers into floats.
+    columns = [[cell(v) for v in table.iloc[:, i].tolist()] for i in range(table.shape[1])]
+    body = [[" ".join(map(str, _tuple(label))), *cells]
+            for label, *cells in zip(table.index, *columns, strict=True)]
+    rule = ["---", *("---:" for _ in table.columns)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, rule, *body]) + "\n"
+
+
+def _by_case(rows: pd.DataFrame, metric: str, convention: str | None, regions: Sequence[str] | None,
+             spec: DatasetSpec) -> pd.DataFrame:
+    """One line per (subset, case), one column per region or (run, region); subsets in the spec's order."""
+    import pandas as pd
+
+    chosen = select(rows, metric, convention)
+    known = [spec.subset_name(mask) for mask in spec.subsets()]
+    strangers = sorted(set(chosen["subset"]) - set(known))
+    if strangers:
+        raise ValueError(f"subsets {strangers} are not of {spec.name} ({', '.join(spec.modalities)}); "
+                         "pass the spec that the rows were made with")
+    regions = list(dict.fromkeys(chosen["region"])) if regions is None else list(regions)
+    runs = list(dict.fromkeys(chosen["run"]))
+    wide = chosen.pivot(index=["subset", "case"], columns=["run", "region"], values="value")
+    wide = wide[[(run, region) for run in runs for region in regions]]
+    if len(runs) == 1:
+        wide = wide.droplevel("run", axis=1)
+    subset = wide.index.get_level_values("subset")
+    order = pd.Categorical(subset, [name for name in known if name in set(subset)], ordered=True)
+    return wide.iloc[order.codes.argsort(kind="stable")]
+
+
+def _tuple(label: object) -> tuple:
+    return label if isinstance(label, tuple) else (label,)

@@ -1,0 +1,274 @@
+"""The training loop, readable from top to bottom, with checkpoints and exact resume.
+
+A run is a folder:
+
+    settings.yaml        everything that decides the result; a run with other settings is refused
+    cases.txt            the training cases        missing_rates.csv   their table, if the condition needs one
+    log.csv              every loss term, learning rates, and the monitor's state, every few steps
+    checkpoint/last.pt   network, objective, optimiser and step; written whole or not at all
+    weights.safetensors  the result, with card.json
+
+Because the batch of step t is a pure function of (seed, t), a run that was killed at any moment and
+started again ends with the same weights as one that was not.
+
+Taught in lesson 07.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import nn
+from tqdm.auto import tqdm
+
+from dmaf_lite.atomic import write_text
+from dmaf_lite.augmentation import AugmentationSettings
+from dmaf_lite.batches import Batch, BatchSettings, TrainingBatches, batch_loader
+from dmaf_lite.checkpoint import load_checkpoint, save_checkpoint
+from dmaf_lite.cohort import Cohort
+from dmaf_lite.device import autocast, choose_device, choose_precision
+from dmaf_lite.missing import missing_table, read_table, write_table
+from dmaf_lite.nn import build_network
+from dmaf_lite.objectives import build_objective
+from dmaf_lite.objectives.terms import Term, total
+from dmaf_lite.provenance import describe_run
+from dmaf_lite.runlog import RunLog
+from dmaf_lite.settings import from_mapping, read_yaml, to_plain
+from dmaf_lite.weights import save_weights
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that decides the result of a run besides the cases.  Defaults: `lite` on the phantom."""
+
+    network: str = "dmaf_net"
+    network_options: dict[str, Any] = field(default_factory=dict)
+    objective: str = "dmaf"
+    objective_options: dict[str, Any] = field(default_factory=dict)
+    condition: str = "complete"  # complete | imbalanced | imbalanced+drop, see batches.py
+    missing_rates: dict[str, float] = field(default_factory=dict)  # modality -> rate, for the imbalanced conditions
+    crop: tuple[int, int, int] = (32, 32, 32)
+    batch: int = 2
+    steps: int = 600
+    foreground: float = 0.5
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    lr: float = 1e-3  # 2e-4 for the preset `full`
+    weight_decay: float = 1e-4
+    poly: float = 0.9  # lr_t = lr (1 - t / steps)^poly
+    clip: float = 12.0  # of the gradient's norm; only the rare spike is cut
+    precision: str = "auto"
+    seed: int = 0
+    log_every: int = 10
+    checkpoint_every: int = 200
+
+
+def learning_rate(step: int, settings: TrainSettings) -> float:
+    """Polynomial decay of the learning rate."""
+    return settings.lr * (1 - step / settings.steps) ** settings.poly
+
+
+def build_optimizer(net: nn.Module, objective: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
+    """AdamW with one parameter group per encoder, so that each can have a learning rate of its own."""
+    encoders = [list(encoder.parameters()) for encoder in net.encoders]
+    inside = {id(p) for group in encoders for p in group}
+    rest = [p for p in (*net.parameters(), *objective.parameters()) if id(p) not in inside]
+    groups = [{"params": group} for group in (*encoders, rest)]
+    return torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+
+
+def train_step(
+    net: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, step: int,
+    settings: TrainSettings, dtype: torch.dtype,
+) -> dict[str, Term]:
+    """One step: encode what is there, decode, all loss terms, one update.  Nothing here waits for the device."""
+    optimizer.zero_grad(set_to_none=True)  # an encoder that sees nothing keeps grad None: no decay, no momentum
+    with autocast(batch.images.device, dtype):
+        features = net.encode(batch.images, batch.available)
+        prediction = net.decode(features, batch.available)
+        terms = objective(net, features, prediction, batch, step)
+    total(terms).backward()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    nn.utils.clip_grad_norm_(parameters, settings.clip)
+    optimizer.step()
+    return terms
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, lr: float, factors: Sequence[float]) -> None:
+    """lr^m = gamma^m lr for the encoders, lr for everything else (the last group)."""
+    for group, factor in zip(optimizer.param_groups, (*factors, 1.0), strict=True):
+        group["lr"] = factor * lr
+
+
+def train(
+    cohort: Cohort,
+    names: Sequence[str],
+    folder: str | Path,
+    settings: TrainSettings,
+    *,
+    table: Mapping[str, Sequence[bool]] | None = None,
+    device: str = "auto",
+    workers: int = 0,
+    progress: bool = True,
+    stop_after: int | None = None,
+) -> nn.Module:
+    """Train a network on prepared cases, or go on where an earlier call was interrupted.
+
+    Args:
+        cohort: A prepared cohort.
+        names: The training cases.
+        folder: The run's folder; made where it is missing.
+        settings: See `TrainSettings`.
+        table: Case name -> bool[M]; for the imbalanced conditions. Default: a table at exactly
+            `settings.missing_rates`, drawn from `settings.seed`.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        workers: Processes that read crops ahead; 0 reads in this one (right for Windows, macOS, small data).
+        progress: Whether to show a bar.
+        stop_after: Stop (with a checkpoint) after this many steps in all; for lessons on resuming.
+
+    Returns:
+        The network in evaluation mode.
+
+    Raises:
+        ValueError: If the folder holds a run with other settings, or a setting does not fit.
+        FloatingPointError: If the loss is no longer finite.
+    """
+    folder = Path(folder)
+    run_device = choose_device(device)
+    dtype = choose_precision(settings.precision, run_device)
+    if settings.condition != "complete" and table is None:
+        frame = missing_table(list(names), settings.missing_rates, spec=cohort.spec, seed=settings.seed)
+        table = {name: row.to_numpy(dtype=bool) for name, row in frame.iterrows()}
+    open_run(folder, settings, names, table, cohort)
+
+    batches = TrainingBatches(cohort, names, batch_settings(settings), table)
+    torch.manual_seed(settings.seed)
+    net = build_network(settings.network, cohort.spec, **settings.network_options).to(run_device)
+    objective = build_objective(
+        settings.objective, cohort.spec, net, total_steps=settings.steps,
+        missing_rates=(1 - batches.availability_rates()).tolist(), **settings.objective_options,
+    ).to(run_device)
+    optimizer = build_optimizer(net, objective, settings)
+    first, factors = load_checkpoint(folder, net, objective, optimizer)
+    log = RunLog(folder / "log.csv", first)
+
+    net.train()
+    last = min(settings.steps, stop_after or settings.steps)
+    loader = batch_loader(batches, first, last, workers=workers, pin=run_device.type == "cuda")
+    bar = tqdm(zip(range(first, last), loader, strict=True), total=last, initial=first,
+               desc=folder.name, unit="step", disable=not progress)
+    for step, batch in bar:
+        torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout, where a network has it
+        set_learning_rates(optimizer, learning_rate(step, settings), factors)
+        terms = train_step(net, objective, optimizer, batch.to(run_device), step, settings, dtype)
+        if (step + 1) % batches.steps_per_epoch == 0:
+            objective.end_epoch()
+            factors = objective.learning_rate_factors().tolist()
+        if (step + 1) % settings.log_every == 0 or step + 1 == last:
+            row = log_row(terms, objective, step, learning_rate(step, settings), cohort.spec.modalities)
+            if not np.isfinite(row["total"]):
+                raise FloatingPointError(f"{folder}: the loss is {row['total']} at step {step}; expected a finite "
+                                         "number. Lower the learning rate, or use precision: float32")
+            log.add(row)
+            bar.set_postfix(loss=f"{row['total']:.3f}")
+        if (step + 1) % settings.checkpoint_every == 0 or step + 1 == last:
+            save_checkpoint(folder, net, objective, optimizer, step=step + 1, factors=factors)
+
+    net.eval()
+    if last == settings.steps:
+        card = describe_run(cohort, names, to_plain(settings), dtype=dtype, device=run_device)
+        save_weights(folder / "weights.safetensors", net, card)
+        write_text(folder / "card.json", json.dumps(card, indent=1))
+    return net
+
+
+def batch_settings(settings: TrainSettings) -> BatchSettings:
+    """The part of the settings that decides the batches."""
+    return BatchSettings(settings.crop, settings.batch, settings.seed, settings.condition, settings.foreground,
+                         settings.augmentation)
+
+
+def log_row(
+    terms: dict[str, Term], objective: nn.Module, step: int, lr: float, modalities: Sequence[str]
+) -> dict[str, float]:
+    """All terms and the monitor's state as plain numbers: the only place where a step waits for the device."""
+    row: dict[str, float] = {"step": step, "lr": lr, "total": float(total(terms).detach())}
+    for name, term in terms.items():
+        value = term.value.detach().float()
+        if value.ndim == 1:
+            row[name] = float(value.mean())
+            continue
+        row[name] = float(value.sum(1).mean())
+        row |= {f"{name}/{m}": float(v) for m, v in zip(modalities, value.mean(0).tolist(), strict=True)}
+    for name, state in objective.log_state().items():
+        row |= {f"{name}/{m}": float(v) for m, v in zip(modalities, state.tolist(), strict=True)}
+    return row
+
+
+def open_run(
+    folder: Path, settings: TrainSettings, names: Sequence[str], table: Mapping[str, Sequence[bool]] | None,
+    cohort: Cohort,
+) -> None:
+    """Write the run's settings and cases, or check that they are those of the run that is there."""
+    text = yaml.safe_dump(to_plain(settings), sort_keys=False)
+    cases = "".join(f"{name}\n" for name in names)
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "settings.yaml").exists():
+        before = from_mapping(TrainSettings, read_yaml(folder / "settings.yaml"))
+        old, new = to_plain(before), to_plain(settings)
+        other = [key for key in new if old[key] != new[key]]
+        if other or (folder / "cases.txt").read_text() != cases:
+            raise ValueError(f"{folder} holds a run with other {', '.join(other) or 'training cases'}; "
+                             "a run is never mixed with another: choose a new folder or delete this one")
+    elif table is not None:
+        import pandas as pd
+
+        frame = pd.DataFrame.from_dict({n: list(table[n]) for n in names}, orient="index",
+                                       columns=list(cohort.spec.modalities))
+        write_table(folder / "missing_rates.csv", frame, spec=cohort.spec)
+    write_text(folder / "cases.txt", cases)
+    write_text(folder / "settings.yaml", text)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``python -m dmaf_lite train``."""
+    parser.add_argument("--cohort", type=Path, required=True, help="prepared cohort (data_scripts/prepare_cohort.py)")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run goes on")
+    parser.add_argument("--cases", type=Path, help="text file with the training cases, one a line; default: all")
+    parser.add_argument("--table", type=Path, help="missing-rate table (CSV) for the imbalanced conditions")
+    parser.add_argument("--profile", type=Path, help="YAML file with settings; unknown ones stop the run")
+    parser.add_argument("--network", help="name of a network, over the profile")
+    parser.add_argument("--objective", help="name of an objective, over the profile")
+    parser.add_argument("--steps", type=int, help="number of steps, over the profile")
+    parser.add_argument("--seed", type=int, help="seed, over the profile")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    parser.add_argument("--workers", type=int, default=0, help="processes that read ahead; 0 on Windows and macOS")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Train as the command line says; returns the exit status."""
+    try:
+        values = read_yaml(args.profile) if args.profile else {}
+        for key in ("network", "objective", "steps", "seed"):
+            if getattr(args, key) is not None:
+                values[key] = getattr(args, key)
+        settings = from_mapping(TrainSettings, values)
+        cohort = Cohort(args.cohort)
+        names = args.cases.read_text().split() if args.cases else cohort.names
+        table = None
+        if args.table:
+            table = {name: row.to_numpy(dtype=bool) for name, row in read_table(args.table, spec=cohort.spec).iterrows()}
+        train(cohort, names, args.out, settings, table=table, device=args.device, workers=args.workers)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 1
+    print(f"weights written to {args.out / 'weights.safetensors'}")
+    return 0

@@ -1,0 +1,172 @@
+"""Pure functions on one 3-D array: where the head is, z-score, boxes, crops, resampling.
+
+`x > 0` is not the brain: real files hold negative voxels inside it and sometimes a negative constant
+around it.  What is around is read from the faces of the volume, and what differs from it is foreground.
+
+Taught in lesson 01.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+Box = tuple[slice, slice, slice]
+
+# Below this share of the faces, the most frequent value is no background but one grey level among many
+# (a volume cropped into the tissue).  In skull-stripped scans the share is above one half even when the
+# field of view cuts off the brain.
+BACKGROUND_SHARE = 0.05
+
+
+def background_value(image: np.ndarray) -> float | None:
+    """The constant around the head: the most frequent value on the six faces of `image` (X, Y, Z).
+
+    Returns:
+        The value, or None where no value holds at least 5 % of the faces.
+    """
+    faces = np.concatenate([image.take(index, axis).ravel() for axis in range(3) for index in (0, -1)])
+    values, counts = np.unique(faces, return_counts=True)
+    most = int(counts.argmax())
+    return float(values[most]) if counts[most] >= BACKGROUND_SHARE * faces.size else None
+
+
+def foreground(image: np.ndarray, background: float | None = None) -> np.ndarray:
+    """Where a whole, uncropped `image` (X, Y, Z) differs from its background: bool of the same shape.
+
+    Args:
+        image: Any real type.
+        background: The constant around the head; None reads it from the faces. An image without one is all foreground.
+    """
+    background = background_value(image) if background is None else background
+    return np.ones(image.shape, bool) if background is None else image != np.asarray(background, image.dtype)
+
+
+def brain_mask(images: Mapping[str, np.ndarray] | Iterable[np.ndarray]) -> np.ndarray:
+    """Where any of the given modalities differs from its own background: bool (X, Y, Z).
+
+    Raises:
+        ValueError: No image at all.
+    """
+    arrays = list(images.values() if isinstance(images, Mapping) else images)
+    if not arrays:
+        raise ValueError("the brain mask needs at least one image")
+    return np.logical_or.reduce([foreground(image) for image in arrays])
+
+
+def standardise(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Mean 0 and deviation 1 over `mask`, exactly 0 outside it: (float32 of the same shape, mean, deviation).
+
+    Raises:
+        ValueError: No contrast inside the mask.
+    """
+    values = image[mask].astype(np.float64)
+    mean, deviation = (float(values.mean()), float(values.std())) if values.size else (0.0, 0.0)
+    if not deviation > 0:
+        raise ValueError(f"no contrast: the {values.size} voxels of the foreground all have the same value")
+    result = np.zeros(image.shape, np.float32)
+    result[mask] = (values - mean) / deviation
+    return result, mean, deviation
+
+
+def zscore(image: np.ndarray) -> np.ndarray:
+    """z-score a whole, uncropped `image` (X, Y, Z) over its own foreground: float32, exactly 0 outside it.
+
+    A modality never looks at another one, so its values do not depend on what else was acquired.
+    (The peers use the union of all four brains, which leaks the missing scans into the present ones.)
+
+    Raises:
+        ValueError: No contrast in the foreground.
+    """
+    return standardise(image, foreground(image))[0]
+
+
+def bounding_box(mask: np.ndarray, minimum: int | Sequence[int] = 1) -> Box:
+    """The smallest box around `mask` (X, Y, Z), widened evenly to `minimum` voxels per axis where there is room.
+
+    The box never leaves the volume: it is shifted inwards, and where an axis is shorter than the minimum it
+    is that whole axis.
+
+    Raises:
+        ValueError: An empty mask.
+    """
+    box = []
+    wanted = (minimum,) * mask.ndim if isinstance(minimum, int) else tuple(minimum)
+    for axis, length in enumerate(mask.shape):
+        there = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
+        if not there.size:
+            raise ValueError("no box around an empty mask")
+        start, stop = int(there[0]), int(there[-1]) + 1
+        size = max(stop - start, min(wanted[axis], length))
+        start -= (size - (stop - start)) // 2
+        start = min(max(start, 0), length - size)
+        box.append(slice(start, start + size))
+    return tuple(box)
+
+
+def crop_to(array: np.ndarray, box: Box) -> np.ndarray:
+    """The view of `array` (..., X, Y, Z) inside `box`."""
+    return array[(..., *box)]
+
+
+def paste(crop: np.ndarray, box: Box, shape: Sequence[int]) -> np.ndarray:
+    """Undo `crop_to`: an array of the trailing `shape`, 0 outside `box`."""
+    whole = np.zeros((*crop.shape[:-3], *shape), crop.dtype)
+    whole[(..., *box)] = crop
+    return whole
+
+
+def overlap(start: Sequence[int], size: Sequence[int], shape: Sequence[int]) -> tuple[Box, Box]:
+    """What a crop of `size` at `start` shares with a volume of `shape`: (slices in the volume, in the crop).
+
+    `start` may be negative and the crop may reach beyond the volume; both slices are empty where nothing is shared.
+    """
+    inside, within = [], []
+    for first, length, whole in zip(start, size, shape, strict=True):
+        low = min(max(first, 0), whole)
+        high = max(low, min(first + length, whole))
+        inside.append(slice(low, high))
+        within.append(slice(low - first, high - first) if high > low else slice(0, 0))
+    return tuple(inside), tuple(within)
+
+
+def spread(mask: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` flat (C order) indices of the true voxels, evenly spread through them: int64, ascending."""
+    there = np.flatnonzero(mask)
+    if there.size <= most:
+        return there
+    return there[np.linspace(0, there.size - 1, most).round().astype(np.int64)]
+
+
+def resample(array: np.ndarray, shape: Sequence[int], order: int) -> np.ndarray:
+    """Sample (X, Y, Z) on a grid of `shape` that covers the same field of view edge to edge.
+
+    Args:
+        array: Image or label.
+        shape: New number of voxels per axis.
+        order: 1 for images (linear), 0 for labels and masks (nearest).
+    """
+    from scipy.ndimage import affine_transform
+
+    if tuple(shape) == array.shape:
+        return array.copy()
+    zoom = np.array(array.shape) / np.array(shape)
+    values = array.astype(np.uint8) if array.dtype == bool else array
+    result = affine_transform(values, zoom, offset=(zoom - 1) / 2, output_shape=tuple(shape), order=order,
+                              mode="nearest")
+    return result.astype(array.dtype)
+
+
+def resampled_grid(shape: Sequence[int], affine: np.ndarray, spacing: float) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine of the isotropic grid of `spacing` mm over the same field of view.
+
+    The voxel size comes out as close to `spacing` as a whole number of voxels allows.
+    """
+    old = np.linalg.norm(affine[:3, :3], axis=0)
+    new_shape = tuple(max(1, round(float(n * s / spacing))) for n, s in zip(shape, old, strict=True))
+    zoom = np.array(shape) / np.array(new_shape)
+    new_affine = affine.copy()
+    new_affine[:3, :3] = affine[:3, :3] * zoom
+    new_affine[:3, 3] = affine[:3, 3] + affine[:3, :3] @ ((zoom - 1) / 2)
+    return new_shape, new_affine

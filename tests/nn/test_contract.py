@@ -1,0 +1,77 @@
+"""Packed pairs: only what is there, in a known order, and back."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dmaf_lite.nn.contract import Features, Pairs
+
+
+@st.composite
+def availability(draw):
+    rows, columns = draw(st.integers(1, 5)), draw(st.integers(1, 4))
+    bits = draw(st.lists(st.integers(1, 2**columns - 1), min_size=rows, max_size=rows))
+    return torch.tensor([[bool(b >> m & 1) for m in range(columns)] for b in bits])
+
+
+@given(availability())
+@settings(max_examples=60, deadline=None)
+def test_pairs_list_exactly_what_is_there(available):
+    pairs = Pairs.of(available)
+    listed = list(zip(pairs.study.tolist(), pairs.modality.tolist(), strict=True))
+    there = [(b, m) for m in range(pairs.M) for b in range(pairs.B) if available[b, m]]
+    assert listed == there
+    for m, (start, stop) in enumerate(pairs.blocks):
+        assert (pairs.modality[start:stop] == m).all() and stop - start == int(available[:, m].sum())
+
+
+@given(availability())
+@settings(max_examples=60, deadline=None)
+def test_dense_and_packed_are_inverse_and_missing_is_exactly_the_fill(available):
+    pairs = Pairs.of(available)
+    values = torch.randn(pairs.P, 3, 2)
+    dense = pairs.to_dense(values, fill=-7.0)
+    assert torch.equal(pairs.from_dense(dense), values)
+    assert (dense[~available] == -7.0).all()
+    assert torch.allclose(pairs.sum_by_study(values), pairs.to_dense(values).sum(1), atol=1e-6)
+
+
+@given(availability(), st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None)
+def test_select_gives_the_rows_asked_for(available, random):
+    pairs = Pairs.of(available)
+    values = torch.arange(pairs.P).float().reshape(-1, 1, 1, 1, 1)
+    features = Features([values], pairs)
+    study = [random.randrange(pairs.B) for _ in range(4)]
+    wanted = torch.stack([available[s].clone() for s in study])
+    for row in wanted:  # drop one scan where more than one is there
+        if row.sum() > 1:
+            row[int(row.nonzero()[0])] = False
+    chosen = features.select(wanted, torch.tensor(study))
+    full = pairs.to_dense(values, fill=-1.0)
+    for value, s, m in zip(chosen.levels[0], chosen.pairs.study, chosen.pairs.modality, strict=True):
+        assert torch.equal(value, full[study[int(s)], int(m)])
+
+
+def test_select_of_the_same_mask_is_free():
+    available = torch.tensor([[True, False], [True, True]])
+    features = Features([torch.randn(3, 1, 1, 1, 1)], Pairs.of(available))
+    assert features.select(available.clone()) is features
+
+
+def test_what_was_not_encoded_cannot_be_decoded():
+    features = Features([torch.randn(1, 1, 1, 1, 1)], Pairs.of(torch.tensor([[True, False]])))
+    with pytest.raises(ValueError, match="modality 1 of study 0 was not encoded"):
+        features.select(torch.tensor([[True, True]]))
+
+
+@pytest.mark.parametrize("bad", [torch.zeros(2, 3).bool(), torch.ones(2, 3), torch.ones(3).bool()])
+def test_a_bad_availability_table_is_refused(bad):
+    with pytest.raises(ValueError, match=r"bool\[B, M\]|no modality at all"):
+        Pairs.of(bad)
+
+
+def test_the_error_names_the_study_without_any_scan():
+    with pytest.raises(ValueError, match=r"study \[1\]"):
+        Pairs.of(torch.tensor([[True, False], [False, False]]))

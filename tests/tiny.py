@@ -1,0 +1,62 @@
+"""Builders of tiny cohorts, in every layout's file names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from dmaf_lite.layouts import LAYOUTS
+
+
+def lps_affine(spacing: float = 1.0, shape: tuple[int, ...] = (24, 28, 20)) -> np.ndarray:
+    """The orientation of BraTS files."""
+    affine = np.diag([-spacing, -spacing, spacing, 1.0])
+    affine[1, 3] = (shape[1] - 1) * spacing
+    return affine
+
+
+def tiny_images(seed: int = 0, shape: tuple[int, int, int] = (24, 28, 20)) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Four int16 scans of an ellipsoid head and an internal label with all classes: (modality -> image, uint8)."""
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij"))
+    centre = rng.uniform(-0.1, 0.1, (3, 1, 1, 1))
+    head = ((grid - centre) ** 2).sum(0) < 0.62
+    distance = np.sqrt(((grid - centre - 0.1) ** 2).sum(0))
+    label = np.zeros(shape, np.uint8)
+    for internal, radius in ((2, 0.45), (3, 0.3), (1, 0.18)):
+        label[(distance < radius) & head] = internal
+    images = {}
+    for m, name in enumerate(("FLAIR", "T1ce", "T1", "T2")):
+        contrast = np.array([0, 60, 120, 180])[(label + m) % 4]
+        images[name] = np.where(head, rng.normal(300, 60, shape) * (m + 1) + contrast, 0).astype(np.int16)
+    return images, label
+
+
+def write_nifti(path: Path, data: np.ndarray, affine: np.ndarray | None = None) -> Path:
+    """Write an array as NIfTI, LPS unless an affine is given."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(data, lps_affine(shape=data.shape) if affine is None else affine), path)
+    return path
+
+
+def write_tiny_case(folder: Path, name: str, layout: str = "brats2020", **options: Any) -> Path:
+    """Write one tiny case in the file names and label values of a layout.
+
+    Options: seed, shape, spacing, modalities (names to write), label (bool), ending (".nii.gz").
+    """
+    rules = LAYOUTS[layout]
+    shape = options.get("shape", (24, 28, 20))
+    images, label = tiny_images(options.get("seed", 0), shape)
+    affine = lps_affine(options.get("spacing", 1.0), shape)
+    ending = options.get("ending", ".nii.gz")
+    for modality in options.get("modalities", rules.spec.modalities):
+        write_nifti(folder / name / f"{name}{rules.suffixes[modality]}{ending}", images[modality], affine)
+    if options.get("label", True):
+        values = np.zeros(4, np.uint8)
+        for value, internal in sorted(rules.labels.items(), reverse=True):
+            values[internal] = value
+        write_nifti(folder / name / f"{name}{rules.label_suffix}{ending}", values[label], affine)
+    return folder / name
