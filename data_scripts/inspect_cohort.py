@@ -28,8 +28,8 @@ def summary(records: list[CaseRecord]) -> str:
              f"at most {most:.2f} GB"]
     lines += [f"  {count:5d} cases with {', '.join(what)}"
               for what, count in Counter(r.modalities for r in good).most_common()]
-    lines += [f"  {count:5d} cases of {' x '.join(map(str, shape))} voxels of {' x '.join(f'{s:g}' for s in spacing)} mm"
-              for (shape, spacing), count in Counter((r.shape, r.spacing) for r in good).most_common(8)]
+    lines += [f"  {count:5d} cases of {' x '.join(map(str, size))} voxels of {' x '.join(f'{s:g}' for s in spacing)} mm"
+              for (size, spacing), count in Counter((r.shape, r.spacing) for r in good).most_common(8)]
     lines += [f"warning {r.name}: {text}" for r in records for text in r.warnings]
     lines += [f"problem {r.name}: {r.problem}" for r in records if r.problem]
     return "\n".join(lines)

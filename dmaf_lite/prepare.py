@@ -101,7 +101,8 @@ def prepare_cohort(folder: str | Path, out: str | Path, *, layout: str | Layout,
     wanted = list(found) if names is None else list(dict.fromkeys(names))
     for name in wanted:
         if name not in found:
-            report.failed[name] = f"{folder}: found no case {name}; expected one of the {len(found)} there; check the name."
+            report.failed[name] = str(CaseError(folder, found=f"no case {name}", do="check the name",
+                                                expected=f"one of the {len(found)} there"))
         elif resume and (notes := _kept_notes(found[name], out, layout)) is not None:
             report.skipped.append(name)
             report.warnings |= {name: notes} if notes else {}

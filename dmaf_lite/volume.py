@@ -124,7 +124,7 @@ def overlap(start: Sequence[int], size: Sequence[int], shape: Sequence[int]) -> 
     """
     inside, within = [], []
     for first, length, whole in zip(start, size, shape, strict=True):
-        low = min(max(first, 0), whole)
+        low = max(first, 0)
         high = max(low, min(first + length, whole))
         inside.append(slice(low, high))
         within.append(slice(low - first, high - first) if high > low else slice(0, 0))

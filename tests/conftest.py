@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny import write_tiny_case
-
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tiny import REPOSITORY, write_tiny_case
 
 
 @pytest.fixture(scope="session")

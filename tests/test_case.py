@@ -66,7 +66,8 @@ def test_masks_stored_as_scaled_floats_are_rounded_never_truncated(files):
 
 def test_masks_with_a_scaling_slope_are_read(files):
     _, label = tiny_images()
-    path = write_nifti(files.label.with_name("BraTS20_Training_001_seg.nii"), np.array([0, 1, 2, 4], np.int16)[label] * 47)
+    path = files.label.with_name("BraTS20_Training_001_seg.nii")
+    write_nifti(path, np.array([0, 1, 2, 4], np.int16)[label] * 47)
     raw = bytearray(path.read_bytes())
     raw[112:116] = np.float32(1 / 47).tobytes()  # scl_slope: 47 reads back as a little less than 1
     path.write_bytes(raw)
@@ -131,7 +132,7 @@ def test_an_affine_mismatch_is_a_warning_with_the_largest_difference(files):
     moved = lps_affine()
     moved[0, 3] = 2.5
     write_nifti(files.images["T1"], tiny_images()[0]["T1"], moved)
-    with pytest.warns(UserWarning, match=r"_t1.nii.gz: its affine differs from that of .*_flair.nii.gz by up to 2.5 mm"):
+    with pytest.warns(UserWarning, match=r"_t1.nii.gz: its affine differs from .*_flair.nii.gz by up to 2.5 mm"):
         case = load_case(files, labels=LABELS)
     assert (case.affine == lps_affine()).all()
 
@@ -180,6 +181,17 @@ def test_zero_spacing_is_refused_although_nibabel_repairs_it(files):
         read_nifti(path)
 
 
+def test_what_nibabel_repairs_in_silence_is_not_printed(tmp_path, caplog):
+    path = write_nifti(tmp_path / "a.nii", tiny_images()[0]["T1"])
+    raw = bytearray(path.read_bytes())
+    raw[80:84] = np.float32(-1).tobytes()  # pixdim[1]
+    path.write_bytes(raw)
+    nib.load(path)
+    assert "pixdim" in caplog.text, "nibabel must have something to say"
+    caplog.clear()
+    assert read_nifti(path).spacing == (1, 1, 1) and not caplog.records
+
+
 def test_a_corrupt_checksum_is_noticed_although_nibabel_reads_the_file(files):
     path = files.images["FLAIR"]
     raw = bytearray(path.read_bytes())
@@ -194,7 +206,8 @@ def test_compression_is_read_from_the_file_not_from_its_name(tmp_path):
     plain = write_nifti(tmp_path / "a.nii", image)
     plain.rename(tmp_path / "b.nii.gz")
     write_nifti(tmp_path / "c.nii.gz", image).rename(tmp_path / "d.nii")
-    assert (read_nifti(tmp_path / "b.nii.gz").data == image).all() and (read_nifti(tmp_path / "d.nii").data == image).all()
+    for name in ("b.nii.gz", "d.nii"):
+        assert (read_nifti(tmp_path / name).data == image).all()
 
 
 def test_nifti_2_is_read(tmp_path):

@@ -131,7 +131,7 @@ def test_windows_that_cannot_work_are_refused_at_once(net, tiny_cohort):
     with pytest.raises(ValueError, match="multiple"):
         evaluate(net, tiny_cohort, tiny_cohort.names, settings=EvaluationSettings(WindowSettings((2, 16, 16))))
     for wrong in ({"blending": "mean"}, {"overlap": 1.0}, {"window": (16, 16)}, {"windows_at_once": 0}):
-        with pytest.raises(ValueError, match="blending|overlap|window"):
+        with pytest.raises(ValueError, match=r"blending|overlap|window"):
             WindowSettings(**wrong)
 
 
@@ -266,7 +266,7 @@ def test_command_line(net, tiny_cohort, damaged, rows, tmp_path, capsys):
     assert table in capsys.readouterr().out
     bad = tmp_path / "bad"
     cases.write_text("".join(f"{name}\n" for name in damaged.names))
-    assert main(arguments(*common, "--cohort", damaged.folder, "--out", bad, "--window", 8, "--hd95",
+    assert main(arguments(*common, "--cohort", damaged.folder, "--out", bad, "--window", 24, "--hd95",
                           "max_directed/exclude")) == 1
     assert "2 of 4 cases failed" in capsys.readouterr().err
     left = pd.read_parquet(bad / "rows.parquet")

@@ -12,7 +12,7 @@ from dmaf_lite.layouts import LAYOUTS, case_folders, files_in_folder, find_cases
 
 NAMES = {
     "brats2018": ("HGG/Brats18_2013_2_1", "LGG/Brats18_TCIA09_141_1"),
-    "brats2020": ("MICCAI_BraTS2020_TrainingData/BraTS20_Training_001", "MICCAI_BraTS2020_TrainingData/BraTS20_Training_002"),
+    "brats2020": ("TrainingData/BraTS20_Training_001", "TrainingData/BraTS20_Training_002"),
     "brats2021": ("BraTS2021_00000", "BraTS2021_01666"),
     "brats2023": ("BraTS-GLI-00000-000", "BraTS-GLI-00000-001"),
     "brats2024": ("a/b/BraTS-GLI-02063-103", "a/b/BraTS-GLI-02063-104"),
@@ -35,8 +35,15 @@ def test_every_layout_is_found_and_read_alike(tmp_path, layout, ending):
     assert (case.label == label).all()
 
 
-def test_all_layouts_are_covered_above():
+def test_file_names_and_label_values_are_those_of_the_published_cohorts():
     assert set(NAMES) == set(LAYOUTS)
+    until_2021 = ({"FLAIR": "_flair", "T1ce": "_t1ce", "T1": "_t1", "T2": "_t2"}, "_seg", {0: 0, 1: 1, 2: 2, 4: 3})
+    # t1c is the contrast-enhanced scan, t1n the native one, t2f is FLAIR, t2w is T2.
+    from_2023 = ({"FLAIR": "-t2f", "T1ce": "-t1c", "T1": "-t1n", "T2": "-t2w"}, "-seg", {0: 0, 1: 1, 2: 2, 3: 3})
+    for name, layout in LAYOUTS.items():
+        suffixes, label, labels = from_2023 if name in ("brats2023", "brats2024") else until_2021
+        labels = labels | ({4: 0} if name == "brats2024" else {})
+        assert (dict(layout.suffixes), layout.label_suffix, dict(layout.labels)) == (suffixes, label, labels)
 
 
 def test_case_355_of_the_kaggle_copy_is_found_and_said_in_a_warning(tmp_path):
@@ -64,7 +71,7 @@ def test_files_need_not_bear_the_name_of_the_folder(tmp_path):
 
 
 def test_hidden_files_of_macos_do_not_count(tmp_path):
-    folder = write_tiny_case(tmp_path, "BraTS20_Training_001")
+    folder = write_tiny_case(tmp_path, "BraTS20_Training_001").rename(tmp_path / "renamed")
     for path in list(folder.iterdir()):
         (folder / f"._{path.name}").write_bytes(b"junk")
     assert len(files_in_folder(folder, "brats2020").images) == 4
@@ -120,7 +127,7 @@ def test_loose_files_beside_the_cases_are_no_case(tmp_path):
 
 
 def test_an_empty_or_absent_cohort_says_what_was_expected(tmp_path):
-    with pytest.raises(CaseError, match=r"found no case; expected folders such as BraTS20_Training_001/.*_flair.nii.gz"):
+    with pytest.raises(CaseError, match=r"no case; expected folders such as BraTS20_Training_001/.*_flair.nii.gz"):
         case_folders(tmp_path, "brats2020")
     write_tiny_case(tmp_path, "BraTS2021_00000", "brats2021")
     with pytest.raises(CaseError, match="these names are of the layout brats2018 or brats2020 or brats2021"):

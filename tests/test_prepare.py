@@ -6,14 +6,15 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
-from tiny import write_tiny_case
+from tiny import REPOSITORY, die_on_b, write_tiny_case
 
 from dmaf_lite.case import CaseError
 from dmaf_lite.cohort import Cohort, prepare_cohort
+from dmaf_lite.prepare import _each
 
 
 def prepare(folder, out, **options):
@@ -82,6 +83,11 @@ def test_a_killed_run_leaves_no_half_case_and_the_next_one_completes(tiny_folder
     assert content(out) == content(tmp_path / "fresh")
 
 
+def test_a_worker_process_that_dies_fails_its_case_and_not_the_run():
+    outcome = {name: error for name, error, _ in _each(die_on_b, [Path("a"), Path("b")], 2)}
+    assert set(outcome) == {"a", "b"} and "run again with fewer workers" in outcome["b"]
+
+
 def test_a_failing_disk_leaves_nothing_behind(tiny_folder, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
@@ -107,7 +113,8 @@ def test_a_bad_case_is_reported_and_the_batch_goes_on(tiny_folder, tmp_path):
 
 def test_warnings_are_said_kept_and_said_again(tiny_folder, tmp_path):
     shutil.copytree(tiny_folder / NAMES[0], tmp_path / "c" / NAMES[0])
-    (tmp_path / "c" / NAMES[0] / f"{NAMES[0]}_seg.nii.gz").rename(tmp_path / "c" / NAMES[0] / "W39_1998.09.19_Segm.nii.gz")
+    label = tmp_path / "c" / NAMES[0] / f"{NAMES[0]}_seg.nii.gz"
+    label.rename(label.with_name("W39_1998.09.19_Segm.nii.gz"))
     with pytest.warns(UserWarning, match="W39_1998"):
         report = prepare_cohort(tmp_path / "c", tmp_path / "s", layout="brats2020", minimum=16, workers=2)
     assert "W39_1998" in report.warnings[NAMES[0]][0] and "W39_1998" in str(report)

@@ -10,10 +10,14 @@ from dmaf_lite.splits import BRATS2020_COUNTS, PARTS, patient_of, plain_name, re
 NAMES = [f"BraTS20_Training_{i:03d}" for i in range(1, 370)]
 
 
+def everybody(split):
+    return sorted(name for part in split.values() for name in part)
+
+
 def test_the_published_counts_of_brats2020_are_met():
     split = split_cases(NAMES, counts=BRATS2020_COUNTS, seed=0)
     assert {part: len(names) for part, names in split.items()} == BRATS2020_COUNTS
-    assert sorted(sum(split.values(), [])) == NAMES
+    assert everybody(split) == NAMES
 
 
 @given(st.integers(1, 40), st.integers(0, 5), st.data())
@@ -30,7 +34,7 @@ def test_counts_are_met_and_parts_are_disjoint_whatever_the_order_of_the_names(n
 def test_fractions_use_every_case_to_within_one(n, a, b):
     fractions = {"train": a, "val": (1 - a) * b, "test": (1 - a) * (1 - b)}
     split = split_cases(NAMES[:n], fractions=fractions, seed=1)
-    assert sorted(sum(split.values(), [])) == NAMES[:n]
+    assert everybody(split) == NAMES[:n]
     assert all(abs(len(split[part]) - fractions[part] * n) < 1 for part in PARTS)
 
 
@@ -44,8 +48,16 @@ def test_all_visits_of_a_patient_stay_in_one_part(visits, seed):
     split = split_cases(names, fractions={"train": 0.6, "val": 0.2, "test": 0.2}, seed=seed)
     where = {part: {patient_of(name) for name in split[part]} for part in PARTS}
     assert not (where["train"] & where["val"] or where["train"] & where["test"] or where["val"] & where["test"])
-    assert sorted(sum(split.values(), [])) == sorted(names)
+    assert everybody(split) == sorted(names)
     assert patient_of("BraTS-GLI-00003-001") == "BraTS-GLI-00003" and patient_of(NAMES[0]) == NAMES[0]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_counts_are_met_exactly_where_patients_with_one_visit_can_fill_up(seed):
+    many = [f"BraTS-GLI-{p:05d}-{v:03d}" for p in range(4) for v in range(5)]
+    single = [f"BraTS-GLI-{p:05d}-000" for p in range(4, 30)]
+    split = split_cases(many + single, counts={"train": 30, "val": 6, "test": 10}, seed=seed)
+    assert [len(split[part]) for part in PARTS] == [30, 6, 10]
 
 
 @pytest.mark.parametrize(("names", "options", "message"), [
@@ -83,5 +95,5 @@ def test_reading_refuses_a_shared_case_and_a_missing_file(tmp_path):
 def test_the_published_split_is_read_with_plain_names(shared_folder):
     split = read_split(shared_folder / "data" / "brats2020_splits", plain=True)
     assert {part: len(names) for part, names in split.items()} == BRATS2020_COUNTS
-    assert sorted(sum(split.values(), [])) == NAMES
+    assert everybody(split) == NAMES
     assert plain_name("HG_BraTS20_Training_002") == "BraTS20_Training_002" and plain_name("HGB_1") == "HGB_1"

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 
 from dmaf_lite.layouts import LAYOUTS
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def load_script(name: str) -> ModuleType:
+    """One of the command lines in data_scripts/, which is no package."""
+    source = importlib.util.spec_from_file_location(name, REPOSITORY / "data_scripts" / f"{name}.py")
+    script = importlib.util.module_from_spec(source)
+    source.loader.exec_module(script)
+    return script
+
+
+def die_on_b(folder: Path) -> tuple[str, None, tuple[str, ...]]:
+    """A job for a worker process that is killed at the case named b."""
+    if folder.name == "b":
+        os._exit(9)
+    return folder.name, None, ()
 
 
 def lps_affine(spacing: float = 1.0, shape: tuple[int, ...] = (24, 28, 20)) -> np.ndarray:

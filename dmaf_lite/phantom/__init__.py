@@ -4,7 +4,7 @@ brain.py is the recipe; fields.py (chance), anatomy.py, tumour.py, contrast.py a
 steps; realism.py measures how real it is.
 """
 
-from dmaf_lite.phantom.brain import BrainSettings, make_brain, write_brain_cohort
+from dmaf_lite.phantom.brain import BrainSettings, make_brain, make_brain_case, write_brain_cohort
 from dmaf_lite.phantom.realism import threshold_dice
 
-__all__ = ["BrainSettings", "make_brain", "threshold_dice", "write_brain_cohort"]
+__all__ = ["BrainSettings", "make_brain", "make_brain_case", "threshold_dice", "write_brain_cohort"]

@@ -15,9 +15,11 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dmaf_lite.atomic import write_text
 from dmaf_lite.phantom.anatomy import Head, make_anatomy
 from dmaf_lite.phantom.contrast import CONTRASTS, make_signal
 from dmaf_lite.phantom.fields import Chance, Grid
@@ -33,8 +35,12 @@ from dmaf_lite.phantom.tumour import (
     spread_oedema,
 )
 
+if TYPE_CHECKING:
+    from dmaf_lite.case import Case
+
 RECIPE = 1  # raise it when the same seed gives other bytes: a cohort must not mix two recipes
 COHORT_FILE = "phantom.json"
+MOST_WORKERS = 8  # each needs about 0.7 GB at 1 mm
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ def plan_tumour(chance: Chance, head: Head, settings: BrainSettings) -> Tumour:
     return Tumour(foci=foci, enhancing=enhancing, oedema=spread_oedema(plan, pushed, chance, foci), plan=plan)
 
 
-def make_brain(seed: int, index: int, settings: BrainSettings = BrainSettings()) -> dict[str, np.ndarray]:  # noqa: B008
+def make_brain(seed: int, index: int, settings: BrainSettings = BrainSettings()) -> dict[str, np.ndarray]:
     """One synthetic study in memory.
 
     Args:
@@ -107,6 +113,19 @@ def make_brain(seed: int, index: int, settings: BrainSettings = BrainSettings())
     return case
 
 
+def make_brain_case(seed: int, index: int, settings: BrainSettings = BrainSettings()) -> Case:
+    """The same study as :func:`make_brain`, as the `Case` that loading its files would give (labels internal)."""
+    from dmaf_lite.case import Case
+    from dmaf_lite.layouts import LAYOUTS
+
+    brain = make_brain(seed, index, settings)
+    label = np.zeros_like(brain["seg"])
+    for value, internal in LAYOUTS["phantom"].labels.items():
+        label[brain["seg"] == value] = internal
+    return Case(name=case_name(index), images={m: brain[m].astype(np.float32) for m in CONTRASTS}, label=label,
+                affine=brain["affine"], spacing=(settings.spacing,) * 3)
+
+
 @dataclass
 class BrainReport:
     """What happened to each case of a cohort, by name; `failed` holds the error's sentence."""
@@ -115,13 +134,18 @@ class BrainReport:
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        lines = [f"{len(self.written)} synthetic cases written, {len(self.skipped)} were there, "
+                 f"{len(self.failed)} failed"]
+        return "\n".join(lines + [f"failed {name}: {why}" for name, why in sorted(self.failed.items())])
+
 
 def case_name(index: int) -> str:
     """``Phantom_007``"""
     return f"Phantom_{index:03d}"
 
 
-def write_brain(folder: str | Path, seed: int, index: int, settings: BrainSettings = BrainSettings()) -> Path:  # noqa: B008
+def write_brain(folder: str | Path, seed: int, index: int, settings: BrainSettings = BrainSettings()) -> Path:
     """Make one case and write ``Phantom_000/Phantom_000_{flair,t1ce,t1,t2,seg}.nii.gz``, all files or none.
 
     Returns:
@@ -150,20 +174,24 @@ def write_brain_cohort(folder: str | Path, *, count: int, seed: int = 0, spacing
         count: Number of cases.
         seed: Seed of the cohort.
         spacing: Voxel edge in mm; left out of account where `settings` is given.
-        workers: Processes; 0 makes everything in this one, None takes one per core.
+        workers: Processes; 0 makes everything in this one, None takes one per core (at most 8).
         settings: All settings, instead of `spacing` alone.
         resume: Keep the cases that are already there.
 
+    Returns:
+        What was written, was there already, and failed: a case that fails does not stop the others.
+
     Raises:
-        ValueError: If the folder holds a cohort of another seed, recipe or settings.
+        CaseError: If the folder holds a cohort of another seed, recipe or settings.
+        ValueError: If a number is out of range.
     """
     from tqdm.auto import tqdm
 
     folder, settings = Path(folder), settings or BrainSettings(spacing=spacing)
     if count < 1:
         raise ValueError(f"count is {count}; expected at least 1 case")
-    folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, seed, settings)
+    if not holds_cohort(folder, seed, settings):
+        write_text(folder / COHORT_FILE, _describe(seed, settings))
     report = BrainReport()
     todo = []
     for index in range(count):
@@ -180,7 +208,7 @@ def write_brain_cohort(folder: str | Path, *, count: int, seed: int = 0, spacing
                 report.failed[case_name(index)] = f"{type(error).__name__}: {error}"
             bar.update()
 
-        workers = min(_cores() if workers is None else workers, len(todo))
+        workers = min(min(_cores(), MOST_WORKERS) if workers is None else workers, len(todo))
         if workers <= 1:
             for index in todo:
                 note(index, lambda index=index: write_brain(folder, seed, index, settings))
@@ -194,19 +222,29 @@ def write_brain_cohort(folder: str | Path, *, count: int, seed: int = 0, spacing
     return report
 
 
-def _claim(folder: Path, seed: int, settings: BrainSettings) -> None:
-    """Write down what the folder holds, or check that it is the same."""
-    recipe = {"synthetic": "phantom, not a patient", "recipe": RECIPE, "seed": seed, **asdict(settings)}
-    path = folder / COHORT_FILE
-    if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found != recipe:
-            raise ValueError(f"{path}: found {found}, expected {recipe}; "
-                             "choose another folder, or delete this one to make the cohort anew")
-        return
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+def holds_cohort(folder: str | Path, seed: int, settings: BrainSettings) -> bool:
+    """Whether the folder holds cases of this cohort; False where it holds no phantom yet.
+
+    Raises:
+        CaseError: If it holds a cohort of another seed, recipe or settings.
+    """
+    from dmaf_lite.nifti import CaseError
+
+    path = Path(folder) / COHORT_FILE
+    if not path.exists():
+        return False
+    found = path.read_text(encoding="utf-8")
+    if found != _describe(seed, settings):
+        raise CaseError(path, found=f"another phantom cohort, {' '.join(found.split())}",
+                        expected=" ".join(_describe(seed, settings).split()),
+                        do="choose another folder, or delete this one to make the cohort anew")
+    return True
+
+
+def _describe(seed: int, settings: BrainSettings) -> str:
+    """Everything that decides the bytes of a cohort's cases."""
+    return json.dumps({"what": "synthetic phantoms, no patients", "recipe": RECIPE, "seed": seed, **asdict(settings)},
+                      indent=1) + "\n"
 
 
 def _write_nifti(path: Path, values: np.ndarray, affine: np.ndarray) -> None:

@@ -47,14 +47,14 @@ class Contrast:
 
 
 CONTRASTS = {
-    "FLAIR": Contrast(csf=0.18, grey=0.82, white=0.68, necrosis=1.07, solid=1.13, oedema=1.18, enhancing=1.11,
-                      necrosis_spread=0.09, infiltration=0.35, spots=0.40),
-    "T1ce": Contrast(csf=0.26, grey=0.64, white=0.86, necrosis=0.42, solid=0.60, oedema=0.68, enhancing=1.16,
+    "FLAIR": Contrast(csf=0.18, grey=0.82, white=0.68, necrosis=1.12, solid=1.14, oedema=1.17, enhancing=1.13,
+                      necrosis_spread=0.07, infiltration=0.35, spots=0.40),
+    "T1ce": Contrast(csf=0.26, grey=0.66, white=0.86, necrosis=0.36, solid=0.50, oedema=0.65, enhancing=1.18,
                      necrosis_spread=0.04, vessels=0.80),
-    "T1": Contrast(csf=0.28, grey=0.66, white=0.92, necrosis=0.62, solid=0.66, oedema=0.71, enhancing=0.68,
-                   necrosis_spread=0.05, infiltration=-0.08, spots=-0.08),
-    "T2": Contrast(csf=2.30, grey=0.82, white=0.60, necrosis=1.23, solid=1.10, oedema=1.14, enhancing=1.06,
-                   necrosis_spread=0.09, infiltration=0.28, spots=0.30),
+    "T1": Contrast(csf=0.28, grey=0.68, white=0.92, necrosis=0.57, solid=0.60, oedema=0.63, enhancing=0.62,
+                   necrosis_spread=0.04, infiltration=-0.08, spots=-0.08),
+    "T2": Contrast(csf=2.30, grey=0.82, white=0.60, necrosis=1.19, solid=1.12, oedema=1.15, enhancing=1.09,
+                   necrosis_spread=0.07, infiltration=0.28, spots=0.30),
 }
 
 
@@ -99,9 +99,9 @@ def _individual(table: Contrast, rng: np.random.Generator) -> Contrast:
     normal = (table.grey + table.white) / 2
     jitter = dict(zip(("csf", "grey", "white"), rng.normal(1, 0.04, 3), strict=True))
     values = {tissue: np.float32(getattr(table, tissue) * factor) for tissue, factor in jitter.items()}
-    conspicuous = rng.uniform(0.75, 1.15)
+    conspicuous = rng.uniform(0.74, 1.10)
     for tissue in ("necrosis", "solid", "oedema", "enhancing"):
-        own = conspicuous * rng.uniform(0.92, 1.08)
+        own = conspicuous * rng.uniform(0.94, 1.06)
         values[tissue] = np.float32(normal + (getattr(table, tissue) - normal) * own)
     values["necrosis"] += np.float32(rng.normal(0, table.necrosis_spread))
     return Contrast(**values, **{name: np.float32(getattr(table, name))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -112,20 +113,20 @@ class Chance:
             amplitude, layer_wavelength = gain**octave, wavelength / 2**octave
             # A voxel averages what is finer than itself: without this, 3 mm images would be speckled.
             seen = amplitude * np.exp(-2 * (grid.spacing / layer_wavelength) ** 2)
-            total += np.float32(seen) * self._layer(f"{name}/{octave}", grid, knot_distance=layer_wavelength / 2)
+            if seen > 0.03 * amplitude:
+                total += np.float32(seen) * self._layer(f"{name}/{octave}", grid, knot_distance=layer_wavelength / 2)
             power += amplitude**2
         return total / np.float32(np.sqrt(power))
 
     def _layer(self, name: str, grid: Grid, *, knot_distance: float) -> np.ndarray:
         """White noise on knots `knot_distance` mm apart, joined by cubic B-splines, unit deviation."""
-        rng = self.rng(name)
-        count = [int(np.ceil(extent / knot_distance)) + 6 for extent in FIELD_OF_VIEW]
-        values = rng.standard_normal(count, dtype=np.float32)
-        phase = rng.random(3) - 0.5
+        values, phase = _knots(self, name, knot_distance)
+        position = [grid.axis(k) / knot_distance + (values.shape[k] - 1) / 2 + phase[k] for k in range(3)]
+        first = [int(p[0]) - 1 for p in position]
+        values = values[tuple(slice(f, int(p[-1]) + 3) for f, p in zip(first, position, strict=True))]
         for k in (2, 1, 0):  # the last axis comes to the front and is sampled there: after three rounds all are back
-            position = grid.axis(k) / knot_distance + (count[k] - 1) / 2 + phase[k]
-            knot = np.floor(position).astype(int)
-            t = (position - knot).astype(np.float32)
+            knot = np.floor(position[k]).astype(int) - first[k]
+            t = (position[k] % 1).astype(np.float32)
             weights = np.stack(((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)) / 6
             values = np.moveaxis(values, 2, 0)
             # Plain sums, not a matrix product: the bytes must not depend on the number of threads.
@@ -134,3 +135,13 @@ class Chance:
                 sampled[n] = w[0] * values[i - 1] + w[1] * values[i] + w[2] * values[i + 1] + w[3] * values[i + 2]
             values = sampled
         return values / np.float32(SPLINE_POWER**1.5)
+
+
+@lru_cache(maxsize=32)  # a recipe samples the same fields on the plan and on the wanted grid; 2 MB each
+def _knots(chance: Chance, name: str, distance: float) -> tuple[np.ndarray, np.ndarray]:
+    """The knots' values over the whole field of view, and how far they are shifted in knots (-0.5..0.5)."""
+    rng = chance.rng(name)
+    count = [int(np.ceil(extent / distance)) + 6 for extent in FIELD_OF_VIEW]
+    values, phase = rng.standard_normal(count, dtype=np.float32), rng.random(3) - 0.5
+    values.setflags(write=False)
+    return values, phase

@@ -38,13 +38,15 @@ def threshold_dice(image: np.ndarray, region: np.ndarray, foreground: np.ndarray
     if size == 0:
         return float("nan")
     values = image[foreground]
+    if values.size == 0:
+        return 0.0
     order = np.argsort(-values.astype(np.float64), kind="stable")
     hits = np.cumsum(region[foreground][order])
     dice = 2 * hits / (np.arange(1, len(hits) + 1) + size)
     # Equal grey values fall on the same side of a threshold: only the last of each run is a candidate.
     ranked = values[order]
     last_of_run = np.append(ranked[1:] != ranked[:-1], True)
-    return float(dice[last_of_run].max(initial=0.0))
+    return float(dice[last_of_run].max())
 
 
 def yardstick(cases: Iterable[Mapping[str, np.ndarray]], *,

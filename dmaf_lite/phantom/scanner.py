@@ -37,7 +37,7 @@ class Scan:
         rng = chance.rng(f"scan {modality}")
         # T1 and T1ce are nearly always acquired in 3-D; FLAIR and T2 in slices at every second site.
         sliced = modality in ("FLAIR", "T2") and rng.random() < 0.5
-        return cls(thickness=rng.uniform(3, 6) if sliced else 1.0, shading=rng.uniform(0.05, 0.14),
+        return cls(thickness=rng.uniform(3, 6) if sliced else 1.0, shading=rng.uniform(0.04, 0.115),
                    noise=rng.uniform(0.02, 0.05), gain=site * rng.uniform(0.7, 1.4))
 
 

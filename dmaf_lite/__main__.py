@@ -1,0 +1,37 @@
+"""``python -m dmaf_lite train | evaluate | predict | lessons``: a thin door; each command lives in its module."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "train": ("dmaf_lite.training", "train a network on a prepared cohort"),
+    "evaluate": ("dmaf_lite.evaluation", "score trained weights on every subset of the modalities"),
+    "predict": ("dmaf_lite.predict", "segment new studies, whatever modalities they have"),
+    "lessons": ("dmaf_lite.lessons.cli", "build, run and check the notebooks"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; only its own module is imported."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    overview = argparse.ArgumentParser(
+        prog="python -m dmaf_lite",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="commands:\n" + "\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()),
+    )
+    overview.add_argument("command", choices=COMMANDS, metavar="command", help="one of the commands below")
+    command = overview.parse_args(argv[:1]).command
+
+    module_name, text = COMMANDS[command]
+    module = import_module(module_name)
+    parser = argparse.ArgumentParser(prog=f"python -m dmaf_lite {command}", description=text)
+    module.add_arguments(parser)
+    return module.main(parser.parse_args(argv[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""A controlled experiment: variants x seeds on one phantom cohort, same budget, one table.
+
+A profile (YAML) names the cohort, the settings that all runs share, what each variant changes, and the
+seeds.  Every run is a folder of its own, so a matrix that was interrupted goes on run by run:
+
+    OUT/cohort/            the phantom        OUT/runs/<variant>-seed<k>/   one run each
+    OUT/rows.parquet       the long table     OUT/card.json                 recipe, hardware, commit, date
+
+Taught in lesson 08.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+from dmaf_lite.atomic import atomic_path, write_text
+from dmaf_lite.device import choose_device
+from dmaf_lite.evaluation import EvaluationSettings, evaluate
+from dmaf_lite.inference import WindowSettings
+from dmaf_lite.missing import missing_table
+from dmaf_lite.phantom.ready import PhantomSettings, ready_cohort
+from dmaf_lite.provenance import commit, hardware
+from dmaf_lite.settings import from_mapping, read_yaml, to_plain
+from dmaf_lite.training import TrainSettings, train
+from dmaf_lite.weights import load_weights
+
+
+@dataclass(frozen=True)
+class ExperimentSettings:
+    """A profile."""
+
+    name: str
+    variants: dict[str, dict[str, Any]]  # name -> training settings that differ from `common`
+    seeds: tuple[int, ...] = (0,)
+    common: dict[str, Any] = field(default_factory=dict)  # training settings of every run
+    phantom: PhantomSettings = field(default_factory=PhantomSettings)
+    table_seed: int = 0  # of the missing-rate table; one table for all runs, so that seeds vary the training only
+
+    def __post_init__(self) -> None:
+        for variant, seed in self.runs:
+            self.train_settings(variant, seed)  # a misspelt setting stops here, before the first run
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """(variant, seed), all variants of one seed before the next: an unfinished matrix is still balanced."""
+        return [(variant, seed) for seed in self.seeds for variant in self.variants]
+
+    def train_settings(self, variant: str, seed: int) -> TrainSettings:
+        """The settings of one run."""
+        return from_mapping(TrainSettings, {**self.common, **self.variants[variant], "seed": seed})
+
+
+def run_name(variant: str, seed: int) -> str:
+    """Name of a run and of its folder."""
+    return f"{variant}-seed{seed}"
+
+
+def run_experiment(
+    settings: ExperimentSettings, folder: str | Path, *, device: str = "auto", workers: int | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Train and evaluate what is not there yet; returns the long table of all runs.
+
+    Args:
+        settings: The profile.
+        folder: OUT; runs that are finished in it are not repeated.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        workers: Processes that make and prepare the phantoms; None takes one per core.
+        progress: Whether to show bars.
+    """
+    folder = Path(folder)
+    cohort, split = ready_cohort(folder / "cohort", settings.phantom, workers=workers)
+    parts = []
+    for variant, seed in tqdm(settings.runs, desc=settings.name, unit="run", disable=not progress):
+        name, recipe = run_name(variant, seed), settings.train_settings(variant, seed)
+        run = folder / "runs" / name
+        if not (run / "weights.safetensors").exists():
+            train(cohort, split["train"], run, recipe, table=_table(settings, recipe, split["train"], cohort.spec),
+                  device=device, progress=progress)
+        net, _ = load_weights(run / "weights.safetensors", choose_device(device))
+        windows = WindowSettings(window=recipe.crop)
+        rows = evaluate(net, cohort, split["test"], settings=EvaluationSettings(windows=windows), run=name,
+                        folder=run / "rows", progress=progress)
+        with atomic_path(run / "rows.parquet") as partial:
+            rows.to_parquet(partial, index=False)
+        parts.append(rows)
+    table = pd.concat(parts, ignore_index=True)
+    with atomic_path(folder / "rows.parquet") as partial:
+        table.to_parquet(partial, index=False)
+    write_text(folder / "card.json", json.dumps(experiment_card(settings, choose_device(device)), indent=1))
+    return table
+
+
+def _table(settings: ExperimentSettings, recipe: TrainSettings, names: list[str], spec: Any) -> dict | None:
+    if recipe.condition == "complete":
+        return None
+    frame = missing_table(names, recipe.missing_rates, spec=spec, seed=settings.table_seed)
+    return {name: row.to_numpy(dtype=bool) for name, row in frame.iterrows()}
+
+
+def experiment_card(settings: ExperimentSettings, device: torch.device) -> dict[str, Any]:
+    """Everything that a reader of the table needs to judge it."""
+    return {"profile": to_plain(settings), "data": "brain phantom (synthetic)", "hardware": hardware(device),
+            "torch": torch.__version__, "commit": commit(), "date": date.today().isoformat()}
+
+
+def results(rows: pd.DataFrame, metrics: tuple[str, ...] = ("dice", "hd95")) -> pd.DataFrame:
+    """The part of the long table that is small enough to commit: per case, with variant and seed as columns."""
+    small = rows[rows["metric"].isin(metrics)].reset_index(drop=True)
+    names = small["run"].str.extract(r"^(?P<variant>.+)-seed(?P<seed>\d+)$")
+    small.insert(1, "variant", names["variant"])
+    small.insert(2, "seed", names["seed"].astype(int))
+    return small.assign(value=small["value"].astype("float32"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``python -m dmaf_lite experiment``."""
+    parser.add_argument("profile", type=Path, help="YAML profile, e.g. notebooks/profiles/experiments/ablation.yaml")
+    parser.add_argument("--out", type=Path, required=True, help="folder; finished runs in it are kept")
+    parser.add_argument("--results", type=Path, help="folder for the small table and card that lessons read")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    parser.add_argument("--dry-run", action="store_true", help="list the runs and stop")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run a profile; returns the exit status."""
+    from dmaf_lite.tables import markdown, subset_table
+
+    try:
+        settings = from_mapping(ExperimentSettings, read_yaml(args.profile))
+        if args.dry_run:
+            print("\n".join(run_name(*run) for run in settings.runs))
+            return 0
+        rows = run_experiment(settings, args.out, device=args.device)
+    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
+        print(f"experiment: {error}", file=sys.stderr)
+        return 1
+    small = results(rows)
+    if args.results:
+        with atomic_path(args.results / f"{settings.name}.parquet") as partial:
+            small.to_parquet(partial, index=False)
+        write_text(args.results / f"{settings.name}.json", (args.out / "card.json").read_text(encoding="utf-8"))
+    for variant, group in small.groupby("variant", sort=False):
+        print(f"\n{variant}, Dice on synthetic phantoms\n\n{markdown(subset_table(group, 'dice'))}")
+    return 0

@@ -1,0 +1,15 @@
+"""Static figures in one style.  Every function returns a closed figure: the last line of a cell shows it."""
+
+from dmaf_lite.figures.results import (
+    availability_picture,
+    interval_plot,
+    modality_curves,
+    subset_heatmap,
+    training_curves,
+)
+from dmaf_lite.figures.style import CLASS_COLOURS, MODALITY_COLOURS, REGION_COLOURS, WIDTH, figure, show, style
+from dmaf_lite.figures.volumes import class_legend, draw_slice, show_labels, show_maps, show_modalities, show_planes
+
+__all__ = ["CLASS_COLOURS", "MODALITY_COLOURS", "REGION_COLOURS", "WIDTH", "availability_picture", "class_legend",
+           "draw_slice", "figure", "interval_plot", "modality_curves", "show", "show_labels", "show_maps", "show_modalities",
+           "show_planes", "style", "subset_heatmap", "training_curves"]

@@ -1,0 +1,207 @@
+"""Run a lesson by papermill on a fresh kernel of this very Python, then normalise and stamp what came out."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from dmaf_lite.artifacts import content_of
+from dmaf_lite.atomic import write_text
+from dmaf_lite.fingerprint import code_digest, digest, imported
+from dmaf_lite.lessons.profiles import DEFAULT, read_profile
+from dmaf_lite.lessons.source import KERNELSPEC, Lesson, Workspace, build_notebook, tags
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one lesson: ``ran``, ``current`` (nothing to do) or ``failed`` with its error."""
+
+    lesson: Lesson
+    state: str
+    seconds: float
+    error: str = ""
+
+
+def lesson_hash(lesson: Lesson, overrides: dict[str, Any]) -> str:
+    """Changes with the source, the code of the package that it imports, and the overrides of its profile."""
+    code = "\n".join(cell.source for cell in lesson.cells if cell.cell_type == "code")
+    cells = [[cell.cell_type, cell.source, tags(cell)] for cell in lesson.cells]
+    return digest([cells, code_digest(imported(ast.parse(code))), overrides])
+
+
+def output_path(workspace: Workspace, lesson: Lesson, profile: str) -> Path:
+    """Where a run of a lesson lies."""
+    return workspace.build / profile / f"{lesson.stem}.ipynb"
+
+
+def artifact_root(workspace: Workspace, profile: str) -> Path:
+    """The folder that lessons of one profile share."""
+    return Path(os.environ.get("DMAF_ARTIFACTS") or workspace.build / "artifacts" / profile).absolute()
+
+
+def run_lessons(workspace: Workspace, lessons: Sequence[Lesson], profile: str = DEFAULT, *,
+                alone: bool = False, force: bool = False) -> Iterator[Outcome]:
+    """Run lessons in order; a failing one does not stop the others.
+
+    Args:
+        workspace: The checkout.
+        lessons: Which.
+        profile: Checked as a whole before anything starts.
+        alone: Give each lesson an empty artefact folder of its own (thrown away) and run it in any case.
+        force: Run lessons whose result is current, too.
+    """
+    overrides = read_profile(workspace, profile)
+    for lesson in lessons:
+        out = output_path(workspace, lesson, profile)
+        artifacts = artifact_root(workspace, profile)
+        stamp = lesson_hash(lesson, overrides[lesson.stem])
+        if not (alone or force) and is_current(out, stamp, artifacts):
+            yield Outcome(lesson, "current", nbformat.read(out, 4).metadata.dmaf.seconds)
+            continue
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="dmaf-alone-") as empty:
+            where = Path(empty) if alone else artifacts
+            try:
+                notebook = execute(workspace, lesson, overrides[lesson.stem], where, out)
+            except Exception as error:  # whatever a lesson raises is reported, and the next one runs
+                yield Outcome(lesson, "failed", time.monotonic() - start, _describe(error))
+                continue
+        seconds = round(time.monotonic() - start, 1)
+        notebook.metadata["dmaf"].update(
+            profile=profile, date=date.today().isoformat(), seconds=seconds, hash=stamp,
+            versions={"python": platform.python_version(), **{p: version(p) for p in ("torch", "monai", "numpy")}},
+        )
+        write_notebook(out, notebook)
+        yield Outcome(lesson, "ran", seconds)
+
+
+def execute(workspace: Workspace, lesson: Lesson, overrides: dict[str, Any], artifacts: Path, out: Path) -> NotebookNode:
+    """One papermill run; on failure the notebook up to the error stays as ``<name>.failed.ipynb``."""
+    import papermill
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    failed = out.with_suffix(".failed.ipynb")
+    notebook = build_notebook(lesson, workspace.lessons())
+    with _surroundings(workspace, lesson, overrides.get("profile", DEFAULT), artifacts) as log:
+        papermill.execute_notebook(notebook, failed, overrides, kernel_name="python3", cwd=workspace.notebooks,
+                                   progress_bar=sys.stderr.isatty())
+        used = dict(json.loads(line) for line in log.read_text().splitlines()) if log.exists() else {}
+    done = normalise(nbformat.read(failed, 4))
+    not_run = [c.id for c in done.cells
+               if c.cell_type == "code" and c.source.strip() and not c.execution_count
+               and "skip-execution" not in tags(c)]
+    if not_run:  # papermill can exit without an error although a widget library swallowed cells
+        raise RuntimeError(f"cells {not_run} of {lesson.stem} were never executed")
+    failed.unlink()
+    done.metadata["dmaf"] = {"artifacts": used}
+    return done
+
+
+def is_current(path: Path, stamp: str, artifacts: Path) -> bool:
+    """Whether a notebook was made from exactly this, and the artefacts that it used are still the same."""
+    if not path.is_file():
+        return False
+    found = nbformat.read(path, 4).metadata.get("dmaf", {})
+    if found.get("hash") != stamp:
+        return False
+    try:
+        return all(content_of(artifacts / name) == content for name, content in found["artifacts"].items())
+    except FileNotFoundError:
+        return False
+
+
+def normalise(notebook: NotebookNode) -> NotebookNode:
+    """Drop what differs from run to run for no reason: timings, widget state, memory addresses, versions."""
+    notebook.metadata = NotebookNode(kernelspec=dict(KERNELSPEC), language_info={"name": "python"})
+    for cell in notebook.cells:
+        kept = {key: cell.metadata[key] for key in ("tags", "jupyter") if cell.metadata.get(key)}
+        if "injected-parameters" in kept.get("tags", []):
+            kept["tags"] = [*kept["tags"], "remove-cell"]
+        cell.metadata = NotebookNode(kept)
+        if cell.cell_type == "code":
+            cell.outputs = [_normalise_output(output) for output in _joined(cell.outputs)]
+    return notebook
+
+
+def write_notebook(path: Path, notebook: NotebookNode) -> None:
+    """Validate, then write whole or not at all."""
+    nbformat.validate(notebook)
+    write_text(path, nbformat.writes(notebook) + "\n")
+
+
+def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Consecutive pieces of one stream as one: where they are cut depends on timing."""
+    joined: list[NotebookNode] = []
+    for output in outputs:
+        last = joined[-1] if joined else None
+        if last and output.output_type == last.output_type == "stream" and output.name == last.name:
+            last.text += output.text
+        else:
+            joined.append(output)
+    return joined
+
+
+def _normalise_output(output: NotebookNode) -> NotebookNode:
+    if "data" in output:
+        output.data.pop("application/vnd.jupyter.widget-view+json", None)
+        if "text/plain" in output.data:
+            output.data["text/plain"] = re.sub(r" at 0x[0-9a-fA-F]+", "", output.data["text/plain"])
+    return output
+
+
+def _describe(error: Exception) -> str:
+    if hasattr(error, "evalue"):  # papermill's own error prints a page; the notebook holds the traceback
+        return f"cell {error.exec_count}: {error.ename}: {error.evalue}"
+    return f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def _surroundings(workspace: Workspace, lesson: Lesson, profile: str, artifacts: Path) -> Iterator[Path]:
+    """The environment of a lesson's kernel: this interpreter, this checkout, these artefacts, nothing moving."""
+    folder = Path(tempfile.mkdtemp(prefix="dmaf-kernel-"))
+    # A kernel spec of the user's own may be called python3 as well; JUPYTER_PATH is looked at before it.
+    spec = folder / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
+    log = folder / "artifacts.jsonl"
+    wanted = {
+        "JUPYTER_PATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("JUPYTER_PATH")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(workspace.root), os.environ.get("PYTHONPATH")])),
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "TQDM_DISABLE": "1",
+        "DMAF_HEADLESS": "1",
+        "DMAF_PROFILE": profile,
+        "DMAF_LESSON": lesson.stem,
+        "DMAF_ARTIFACTS": str(artifacts),
+        "DMAF_ARTIFACT_LOG": str(log),
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield log
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,92 @@
+"""Parameters of a lesson and the profiles that override them, read strictly.
+
+papermill runs on with an unknown name or text where a number was meant; here both stop the run before it starts.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+from dmaf_lite.lessons.source import Lesson, Workspace, tags
+from dmaf_lite.settings import read_yaml
+
+DEFAULT = "cpu-small"  # the values in the lessons themselves; it has no file, so there is no second copy to drift
+TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
+
+
+class ParameterError(ValueError):
+    """A parameters cell or a profile that does not fit."""
+
+
+def declared(lesson: Lesson) -> dict[str, Any]:
+    """Names and defaults of a lesson's parameters.
+
+    Raises:
+        ParameterError: If there is not exactly one parameters cell, or it holds more than annotated literals, or it
+            does not begin with ``profile`` and ``seed``.
+    """
+    cells = [cell for cell in lesson.cells if "parameters" in tags(cell)]
+    where = lesson.path.name
+    if len(cells) != 1:
+        raise ParameterError(f"{where} has {len(cells)} cells tagged parameters; expected one, after the opening")
+    values: dict[str, Any] = {}
+    for node in ast.parse(cells[0].source).body:
+        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
+            raise ParameterError(f"{where}, parameters: found `{ast.unparse(node)}`; expected `name: type = literal`. "
+                                 "Derive values in the next cell, after papermill has put its own in.")
+        name, kind = node.target.id, ast.unparse(node.annotation)
+        if kind not in TYPES:
+            raise ParameterError(f"{where}: {name} is annotated {kind}; expected one of {', '.join(TYPES)}")
+        try:
+            values[name] = ast.literal_eval(node.value)
+        except ValueError:
+            raise ParameterError(f"{where}: {name} = {ast.unparse(node.value)} is no literal") from None
+        if type(values[name]) is not TYPES[kind]:
+            raise ParameterError(f"{where}: {name} is annotated {kind} but is {values[name]!r}")
+    if list(values)[:2] != ["profile", "seed"] or values["profile"] != DEFAULT:
+        raise ParameterError(f'{where}: the first parameters must be profile: str = "{DEFAULT}" and seed: int, '
+                             f"found {list(values)[:2]}")
+    return values
+
+
+def read_profile(workspace: Workspace, profile: str) -> dict[str, Mapping[str, Any]]:
+    """Overrides per lesson stem of one profile, every name and type checked against the lessons.
+
+    Raises:
+        ParameterError: Naming the file, the lesson and the parameter that does not fit.
+    """
+    lessons = {lesson.stem: lesson for lesson in workspace.lessons()}
+    if profile == DEFAULT:
+        return {stem: {} for stem in lessons}
+    path = workspace.profiles / f"{profile}.yaml"
+    if not path.is_file():
+        there = sorted([DEFAULT, *(p.stem for p in workspace.profiles.glob("*.yaml"))])
+        raise ParameterError(f"there is no profile {profile!r}; choose one of {there}")
+    content = read_yaml(path)
+    blocks = content.get("lessons") or {}
+    strangers = [key for key in content if key not in ("note", "common", "lessons")]
+    strangers += [stem for stem in blocks if stem not in lessons]
+    if strangers:
+        raise ParameterError(f"{path.name}: {strangers} are not known; expected note, common and lessons, "
+                             f"and under lessons some of {list(lessons)}")
+    common = content.get("common") or {}
+    return {stem: _fit(lesson, {**common, **(blocks.get(stem) or {})}, profile) for stem, lesson in lessons.items()}
+
+
+def _fit(lesson: Lesson, overrides: Mapping[str, Any], profile: str) -> dict[str, Any]:
+    defaults = declared(lesson)
+    fitted: dict[str, Any] = {"profile": profile}
+    for name, value in overrides.items():
+        where = f"profile {profile}, lesson {lesson.stem}"
+        if name not in defaults or name == "profile":
+            raise ParameterError(f"{where}: no parameter {name!r} to override; there are {list(defaults)[1:]}")
+        wanted = type(defaults[name])
+        if wanted is float and type(value) is int:  # YAML writes 1 for 1.0
+            value = float(value)
+        if type(value) is not wanted:
+            raise ParameterError(f"{where}: {name} is {value!r} ({type(value).__name__}); expected {wanted.__name__}, "
+                                 f"such as {defaults[name]!r}")
+        fitted[name] = value
+    return fitted

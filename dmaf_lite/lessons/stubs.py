@@ -1,0 +1,111 @@
+"""Derive the exercise notebook from the solved lesson: only the lines of the idea are missing."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from dmaf_lite.lessons.source import BLANK_END, BLANK_START, KERNELSPEC, Lesson, tags
+
+KEPT = ("parameters", "setup", "exercise")
+
+
+def has_exercises(lesson: Lesson) -> bool:
+    """Whether any cell of the lesson is tagged ``exercise``."""
+    return any("exercise" in tags(cell) for cell in lesson.cells)
+
+
+def stub(source: str) -> str:
+    """A solved cell with each block between ``# >>> your turn: 3.2 text`` and ``# <<<`` replaced by the stub.
+
+    Raises:
+        ValueError: If the markers do not pair or a block has no number.
+    """
+    lines: list[str] = []
+    inside = False
+    for line in source.splitlines():
+        text = line.strip()
+        if text.startswith(BLANK_START):
+            found = re.fullmatch(r"(\d+\.\d+) (.+)", text.removeprefix(BLANK_START).strip())
+            if inside or not found:
+                raise ValueError(f"`{text}`: expected `{BLANK_START} 3.2 what to do`, closed by `{BLANK_END}`")
+            indent = line[: len(line) - len(line.lstrip())]
+            lines += [f"{indent}# your turn: {found[2]}", f'{indent}raise NotImplementedError("{found[1]}: {found[2]}")']
+            inside = True
+        elif text == BLANK_END:
+            if not inside:
+                raise ValueError(f"a `{BLANK_END}` without a `{BLANK_START}` before it")
+            inside = False
+        elif not inside:
+            lines.append(line)
+    if inside:
+        raise ValueError(f"a `{BLANK_START}` without its `{BLANK_END}`")
+    return "\n".join(lines)
+
+
+def derive(lesson: Lesson, executed: Path | None = None) -> NotebookNode:
+    """The exercise notebook of a lesson, without outputs.
+
+    Args:
+        lesson: The solved lesson.
+        executed: Its executed notebook: pictures of cells tagged ``expected`` are kept as what right looks like.
+    """
+    pictures = _pictures(executed) if executed and executed.is_file() else {}
+    opening = (f"# Exercises to {lesson.title}\n\nWrite the lines that are missing, then run the check below them. "
+               f"An untouched exercise stops nothing. The solutions are in [the lesson](../{lesson.stem}.ipynb), folded.")
+    cells = [nbformat.v4.new_markdown_cell(opening)]
+    for cell in lesson.cells:
+        if "expected" in tags(cell) and cell.id in pictures:
+            alt, png = pictures[cell.id]
+            new = nbformat.v4.new_markdown_cell(f"What right looks like:\n\n![{alt}](attachment:expected.png)")
+            new["attachments"] = {"expected.png": {"image/png": png}}
+            cells.append(new)
+        elif set(KEPT) & set(tags(cell)):
+            make = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
+            new = make(stub(cell.source) if BLANK_START in cell.source else cell.source)
+            new.metadata["tags"] = tags(cell)
+            cells.append(new)
+    for index, cell in enumerate(cells):
+        cell.id = hashlib.sha1(f"{lesson.stem}:exercise:{index}".encode()).hexdigest()[:8]
+    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": dict(KERNELSPEC)})
+
+
+def try_answers(lesson: Lesson, *, solved: bool) -> dict[str, str]:
+    """Run a lesson's exercise functions and their checks in this process: verdict per check.
+
+    Args:
+        lesson: The lesson.
+        solved: The solutions, or the stubs.
+
+    Learners' functions may use what the lesson imports and the exercise functions before them, nothing else.
+    """
+    namespace: dict = {"__name__": f"exercises_of_{lesson.stem}"}
+    trees = [ast.parse(cell.source) for cell in lesson.cells if cell.cell_type == "code"]
+    imports = [node for tree in trees for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    exec(compile(ast.Module(imports, []), lesson.path.name, "exec"), namespace)
+    verdicts: dict[str, str] = {}
+    for cell in lesson.cells:
+        if cell.cell_type != "code" or "exercise" not in tags(cell):
+            continue
+        if BLANK_START in cell.source:
+            exec(compile(cell.source if solved else stub(cell.source), lesson.path.name, "exec"), namespace)
+        for call in re.findall(r"^\w*\.?check_\d+_\d+\(\w+\)", cell.source, re.MULTILINE):
+            number = ".".join(re.findall(r"_(\d+)", call.split("(")[0])[-2:])
+            verdicts[number] = eval(compile(call, lesson.path.name, "eval"), namespace)
+    return verdicts
+
+
+def _pictures(executed: Path) -> dict[str, tuple[str, str]]:
+    """Cell id -> (alt text, base64 PNG) of the first picture."""
+    found = {}
+    for cell in nbformat.read(executed, 4).cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                alt = output.metadata.get("image/png", {}).get("alt", "expected result")
+                found.setdefault(cell.id, (alt, output.data["image/png"]))
+    return found
