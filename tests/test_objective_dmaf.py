@@ -66,6 +66,7 @@ def gradients(s: SimpleNamespace) -> dict[str, Tensor | None]:
 def test_students_are_the_pairs_of_studies_with_company():
     pairs, rows = students(Pairs.of(torch.tensor(MIXED)))
     assert rows.tolist() == [0, 1, 3, 4, 5, 6, 7]  # row 2 is modality 1 of study 1, which is alone
+    assert pairs.available.tolist() == [MIXED[0], [False] * 4, MIXED[2]]
     assert pairs.study.tolist() == [0, 2, 2, 0, 2, 0, 2] and pairs.modality.tolist() == [0, 0, 1, 2, 2, 3, 3]
 
 

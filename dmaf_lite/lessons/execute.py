@@ -179,7 +179,7 @@ def _surroundings(workspace: Workspace, lesson: Lesson, profile: str, artifacts:
     # A kernel spec of the user's own may be called python3 as well; JUPYTER_PATH is looked at before it.
     spec = folder / "kernels" / "python3" / "kernel.json"
     spec.parent.mkdir(parents=True)
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
     spec.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
     log = folder / "artifacts.jsonl"
     wanted = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import re
 from pathlib import Path
@@ -73,31 +72,6 @@ def derive(lesson: Lesson, executed: Path | None = None) -> NotebookNode:
     for index, cell in enumerate(cells):
         cell.id = hashlib.sha1(f"{lesson.stem}:exercise:{index}".encode()).hexdigest()[:8]
     return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": dict(KERNELSPEC)})
-
-
-def try_answers(lesson: Lesson, *, solved: bool) -> dict[str, str]:
-    """Run a lesson's exercise functions and their checks in this process: verdict per check.
-
-    Args:
-        lesson: The lesson.
-        solved: The solutions, or the stubs.
-
-    Learners' functions may use what the lesson imports and the exercise functions before them, nothing else.
-    """
-    namespace: dict = {"__name__": f"exercises_of_{lesson.stem}"}
-    trees = [ast.parse(cell.source) for cell in lesson.cells if cell.cell_type == "code"]
-    imports = [node for tree in trees for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    exec(compile(ast.Module(imports, []), lesson.path.name, "exec"), namespace)
-    verdicts: dict[str, str] = {}
-    for cell in lesson.cells:
-        if cell.cell_type != "code" or "exercise" not in tags(cell):
-            continue
-        if BLANK_START in cell.source:
-            exec(compile(cell.source if solved else stub(cell.source), lesson.path.name, "exec"), namespace)
-        for call in re.findall(r"^\w*\.?check_\d+_\d+\(\w+\)", cell.source, re.MULTILINE):
-            number = ".".join(re.findall(r"_(\d+)", call.split("(")[0])[-2:])
-            verdicts[number] = eval(compile(call, lesson.path.name, "eval"), namespace)
-    return verdicts
 
 
 def _pictures(executed: Path) -> dict[str, tuple[str, str]]:

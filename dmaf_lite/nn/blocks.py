@@ -12,16 +12,14 @@ import torch
 from torch import Tensor, nn
 
 
-class ConvNormAct(nn.Sequential):
-    """Convolution, instance norm, LeakyReLU(0.2): float[N, C_in, D, H, W] -> float[N, C_out, D', H', W']."""
+class NormActConv(nn.Sequential):
+    """Instance norm, LeakyReLU(0.2), convolution: float[N, C, D, H, W] -> float[N, C, D, H, W]."""
 
-    def __init__(
-        self, c_in: int, c_out: int, *, kernel: int = 3, stride: tuple[int, int, int] | int = 1, padding: str = "zeros"
-    ) -> None:
+    def __init__(self, channels: int, *, padding: str = "zeros") -> None:
         super().__init__(
-            nn.Conv3d(c_in, c_out, kernel, stride=stride, padding=kernel // 2, padding_mode=padding, bias=False),
-            nn.InstanceNorm3d(c_out),
+            nn.InstanceNorm3d(channels),
             nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv3d(channels, channels, 3, padding=1, padding_mode=padding, bias=False),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -34,14 +32,12 @@ class ConvNormAct(nn.Sequential):
 
 
 class ResidualLevel(nn.Module):
-    """One encoder level: u = CNA(x), strided; u + CNA(CNA(u)).  No activation after the sum."""
+    """One encoder level: u = conv(x), strided; u + NAC(NAC(u))."""
 
     def __init__(self, c_in: int, c_out: int, *, stride: tuple[int, int, int], padding: str) -> None:
         super().__init__()
-        self.enter = ConvNormAct(c_in, c_out, stride=stride, padding=padding)
-        self.refine = nn.Sequential(
-            ConvNormAct(c_out, c_out, padding=padding), ConvNormAct(c_out, c_out, padding=padding)
-        )
+        self.enter = nn.Conv3d(c_in, c_out, 3, stride=stride, padding=1, padding_mode=padding, bias=False)
+        self.refine = nn.Sequential(NormActConv(c_out, padding=padding), NormActConv(c_out, padding=padding))
 
     def forward(self, x: Tensor) -> Tensor:
         u = self.enter(x)

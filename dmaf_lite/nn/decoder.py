@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dmaf_lite.nn.blocks import ConvNormAct
+from dmaf_lite.nn.blocks import NormActConv
 
 
 class UpLevel(nn.Module):
@@ -26,11 +26,12 @@ class UpLevel(nn.Module):
     def __init__(self, c_deep: int, c_skip: int, *, padding: str) -> None:
         super().__init__()
         self.reduce = nn.Conv3d(c_deep, c_skip, 1, bias=False)
-        self.merge = ConvNormAct(c_skip, c_skip, padding=padding)
+        self.merge = NormActConv(c_skip, padding=padding)
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
         h = F.interpolate(self.reduce(deep), size=skip.shape[2:], mode="trilinear", align_corners=False)
-        return self.merge(h + skip)
+        h = h + skip
+        return h + self.merge(h)
 
 
 class Decoder(nn.Module):

@@ -46,9 +46,11 @@ def ready_cohort(
     folder = Path(folder)
     made = write_brain_cohort(folder / "raw", count=sum(settings.counts.values()), seed=settings.seed,
                               spacing=settings.spacing, workers=workers)
+    if made.failed:
+        raise RuntimeError(f"{folder}: some phantoms could not be made: {made.failed}")
     prepared = prepare_cohort(folder / "raw", folder / "prepared", layout="phantom", minimum=minimum, workers=workers)
-    if made.failed or prepared.failed:
-        raise RuntimeError(f"{folder}: some phantoms could not be made ready: {made.failed | prepared.failed}")
+    if prepared.failed:
+        raise RuntimeError(f"{folder}: some phantoms could not be prepared: {prepared.failed}")
     cohort = Cohort(folder / "prepared")
     split_folder = folder / "split"
     if not split_folder.exists():

@@ -1,0 +1,62 @@
+# From a fresh clone:  make reproduce   or   make test.   Needs Python 3.11 or 3.12, pip and make, nothing else.
+# PYTHON=...    another Python to make the environment with
+# PIP_ARGS=...  more arguments for pip, such as an index with torch for your hardware (see README)
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python -m dmaf_lite
+INSTALL := -c constraints.txt -e .[test]
+CANDIDATES := python3 python3.12 python3.11 python
+# A candidate counts if it runs, is 3.11 or 3.12, and can make environments.
+FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; break; }; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help env reproduce test lab lessons notebook exercises book check lint clean
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+env: $(VENV)/.installed  ## make .venv and install the kit into it
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or 3.12 with venv and pip found (looked for: $(CANDIDATES); \
+	found: $$(python3 --version 2>&1 | head -1)). Install one, or name it: make env PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c '$(FITS)' || { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1 | head -1); \
+	Python 3.11 or 3.12 with venv and pip is needed. Name one: make env PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install $(PIP_ARGS) $(INSTALL)
+	@touch $@
+
+reproduce: env  ## run every lesson in order, print the subset table, write the HTML report
+	$(RUN) lessons run --profile cpu-small
+	$(RUN) lessons table --profile cpu-small
+	$(RUN) lessons book --profile cpu-small
+
+test: env  ## run the tests
+	$(BIN)/python -m pytest
+
+lab: env  ## open JupyterLab on the first lesson
+	$(BIN)/python -m jupyterlab notebooks/00_check_your_setup.ipynb
+
+lessons: env  ## execute all lessons whose source or code changed, and publish them
+	$(RUN) lessons build
+
+notebook: env  ## the same for one lesson: make notebook NB=04
+	@test -n "$(NB)" || { echo "Which lesson? Say: make notebook NB=04"; exit 1; }
+	$(RUN) lessons build $(NB)
+
+exercises: env  ## derive notebooks/exercises from the lessons
+	$(RUN) lessons exercises
+
+book: env  ## write the published lessons as HTML: build/book/index.html
+	$(RUN) lessons book
+
+check: env lint  ## judge sources and published notebooks without running them
+	$(RUN) lessons check
+
+lint: env  ## style and common mistakes
+	$(BIN)/python -m ruff check .
+
+clean:  ## remove what was built (not .venv)
+	rm -rf build .pytest_cache .ruff_cache .hypothesis

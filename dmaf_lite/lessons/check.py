@@ -1,0 +1,148 @@
+"""Judge lessons without running them: the rules of a good source, and that the published notebook is its true run."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import statistics
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from dmaf_lite.lessons.execute import lesson_hash
+from dmaf_lite.lessons.profiles import DEFAULT, ParameterError, declared
+from dmaf_lite.lessons.publish import committed, exercise_path
+from dmaf_lite.lessons.source import BLANK_START, Lesson, Workspace, build_notebook, tags
+from dmaf_lite.lessons.stubs import derive, has_exercises
+
+MEDIAN, P90, LONGEST = 8, 20, 30  # code lines per cell: what a reader takes in at a glance, and in one go
+LARGEST = 500_000  # bytes; above, GitHub is slow to show a notebook
+CHECKS = 3
+PRIVATE = {
+    "a path of a machine": re.compile(r"(?<![\w.])/(?:home|root|Users|work|tmp|mnt|private)/\w|[A-Z]:\\\w|site-packages"),
+    "an e-mail address": re.compile(r"[\w.+-]+@[\w-]+\.[a-z]{2,}"),
+}
+
+
+def check(workspace: Workspace, lesson: Lesson) -> list[str]:
+    """What is wrong with a lesson, one sentence each; empty if nothing is."""
+    problems = check_source(workspace, lesson)
+    path = committed(workspace, lesson)
+    if not path.is_file():
+        return [*problems, f"notebooks/{path.name} is not there; run `make notebook NB={lesson.stem[:2]}`"]
+    return problems + check_published(workspace, lesson, path)
+
+
+def check_names(workspace: Workspace) -> list[str]:
+    """Notebooks and exercises without a source."""
+    stems = {lesson.stem for lesson in workspace.lessons()}
+    with_exercises = {lesson.stem for lesson in workspace.lessons() if has_exercises(lesson)}
+    strays = [p for p in workspace.notebooks.glob("[0-9][0-9]_*.ipynb") if p.stem not in stems]
+    strays += [p for p in workspace.exercises.glob("*.ipynb") if p.stem not in with_exercises]
+    return [f"{p.relative_to(workspace.root).as_posix()} has no source in notebooks/src" for p in sorted(strays)]
+
+
+def check_source(workspace: Workspace, lesson: Lesson) -> list[str]:
+    """Rules on the text: opening, parameters, short cells, checks that can fail, closing, pictures and links."""
+    problems = []
+    cells, stem = lesson.cells, lesson.stem
+    words = re.findall(r"[a-z0-9]+", lesson.title.lower().replace("'", ""))
+    if "_".join(words) != stem:
+        problems.append(f"the title is '{lesson.title}'; expected the words of the file name, {stem}")
+    problems += [f"the opening has no line **{w}**" for w in ("Do", "Learn", "Need")
+                 if not re.search(rf"^\*\*{w}\*\*", cells[0].source, re.MULTILINE)]
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    sections = ["In practice", "What we built", *(["Exercises"] if has_exercises(lesson) else []), "Next"]
+    problems += [f"there is no section '## {s}'" for s in sections if not re.search(rf"^## {s}\b", text, re.MULTILINE)]
+    try:
+        declared(lesson)
+    except ParameterError as error:
+        problems.append(str(error))
+    code = [cell for cell in cells if cell.cell_type == "code" and cell.source.strip()]
+    lines = [sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in code]
+    if lines:
+        measured = (statistics.median(lines), sorted(lines)[max(0, -(-9 * len(lines) // 10) - 1)], max(lines))
+        for name, value, limit in zip(("median", "90th percentile", "longest"), measured, (MEDIAN, P90, LONGEST), strict=True):
+            if value > limit:
+                problems.append(f"code lines per cell: {name} is {value:g}, at most {limit} is allowed")
+    checks = [cell for cell in code if "check" in tags(cell)]
+    problems += [f"a check cell asserts nothing: {cell.source.splitlines()[0]}" for cell in checks if not _asserts(cell.source)]
+    if len(checks) < CHECKS:
+        problems.append(f"there are {len(checks)} cells tagged check; expected at least {CHECKS}")
+    if any("itkwidgets" in cell.source for cell in code):
+        problems.append("itkwidgets is imported; it belongs into notebooks/optional only")
+    return problems + _check_links(workspace.notebooks, text)
+
+
+def check_published(workspace: Workspace, lesson: Lesson, path: Path) -> list[str]:
+    """Rules on the committed notebook: made by this source and this code, in order, clean and small."""
+    problems = []
+    notebook = nbformat.read(path, 4)
+    stamp = notebook.metadata.get("dmaf", {})
+    again = f"run `make notebook NB={lesson.stem[:2]}`"
+    if _texts(notebook) != _texts(build_notebook(lesson, workspace.lessons())):
+        problems.append(f"the cells of notebooks/{path.name} are not those of its source; {again}")
+    elif stamp.get("profile") != DEFAULT or stamp.get("hash") != lesson_hash(lesson, {}):
+        problems.append(f"notebooks/{path.name} was not made by this source and this package; {again}")
+    run = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    if [cell.execution_count for cell in run] != list(range(1, len(run) + 1)):
+        problems.append(f"the cells were not executed once each from top to bottom; {again}")
+    for cell in run:
+        for output in cell.outputs:
+            problems += _check_output(cell, output)
+    if "widgets" in notebook.metadata:
+        problems.append("it stores the state of widgets, which GitHub refuses to show")
+    size = path.stat().st_size
+    if size > LARGEST:
+        problems.append(f"it has {size / 1000:.0f} kB; at most {LARGEST / 1000:.0f} are allowed: fewer or smaller figures")
+    if has_exercises(lesson):
+        stored = exercise_path(workspace, lesson)
+        if not stored.is_file() or _texts(nbformat.read(stored, 4)) != _texts(derive(lesson, path)):
+            problems.append("its exercises are not derived from this source; run `make exercises`")
+        if not any(BLANK_START in cell.source for cell in lesson.cells):
+            problems.append(f"no exercise has lines to fill (`{BLANK_START} ...`)")
+    return problems
+
+
+def _check_output(cell: NotebookNode, output: NotebookNode) -> list[str]:
+    where = f"the output of `{cell.source.splitlines()[0][:60]}`"
+    if output.output_type == "error":
+        return [f"{where} is an error: {output.ename}"]
+    problems = []
+    if output.output_type == "stream" and output.name == "stderr":
+        problems.append(f"{where} holds a warning: {output.text.strip()[:120]}")
+    data: dict[str, Any] = output.get("data", {})
+    for kind in ("image/png", "image/jpeg"):
+        if kind in data and not output.metadata.get(kind, {}).get("alt"):
+            problems.append(f"{where} is a picture without alt text; use figures.show(fig, alt=...)")
+    text = output.get("text", "") + json.dumps({k: v for k, v in data.items() if not k.startswith("image/")})
+    return problems + [f"{where} shows {what}: {found[0]}" for what, pattern in PRIVATE.items()
+                       if (found := pattern.search(text))]
+
+
+def _check_links(folder: Path, text: str) -> list[str]:
+    problems = []
+    for bang, label, target in re.findall(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", text):
+        if bang and not label.strip():
+            problems.append(f"the picture {target} has no alt text")
+        local = target.split("#")[0]
+        if local and "://" not in target and not target.startswith(("mailto:", "attachment:")) and not (folder / local).exists():
+            problems.append(f"the link {target} leads nowhere")
+    return problems
+
+
+def _asserts(source: str) -> bool:
+    """Whether code asserts something, by the statement or by a call such as torch.testing.assert_close."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Assert):
+            return True
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1].startswith("assert"):
+            return True
+    return False
+
+
+def _texts(notebook: NotebookNode) -> list[tuple]:
+    return [(cell.id, cell.cell_type, cell.source, tags(cell)) for cell in notebook.cells]

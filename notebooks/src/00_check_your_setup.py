@@ -1,0 +1,156 @@
+# ---
+# jupyter:
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # 00 · Check your setup
+#
+# At the end you know that your computer can run every lesson, and you have met your first patient, a synthetic one.
+#
+# **Do** check packages, memory and device; draw a first synthetic study.
+#
+# **Learn**
+# - to tell which package is missing or too old, and what to install
+# - to name what your computer computes with, and how precisely
+# - to read four MRI modalities of one brain side by side
+#
+# **Need** nothing before this; less than a minute, 1 GB of memory.
+
+# %% tags=["parameters"]
+profile: str = "cpu-small"  # set by the runner
+seed: int = 0  # one seed for everything random
+spacing: float = 3.0  # edge of a voxel in mm; BraTS has 1
+
+# %% tags=["setup"]
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, requires, version
+
+import numpy as np
+import torch
+from packaging.requirements import Requirement
+
+from dmaf_lite import figures
+from dmaf_lite.device import choose_device, choose_precision
+from dmaf_lite.phantom import BrainSettings, make_brain
+from dmaf_lite.spec import BRATS
+
+# %% [markdown]
+# ## 1 · Packages
+#
+# The kit says in one place, `pyproject.toml`, what it needs. We compare that list with what is installed here.
+
+
+# %%
+def state_of(requirement: Requirement) -> str:
+    """``OK``, or what to install."""
+    try:
+        found = version(requirement.name)
+    except PackageNotFoundError:
+        return f'missing: pip install "{requirement}"'
+    fits = requirement.specifier.contains(found, prereleases=True)
+    return "OK" if fits else f'{found} does not fit: pip install "{requirement}"'
+
+
+# %%
+needed = [Requirement(text) for text in requires("dmaf-lite") or []]
+needed = [r for r in needed if r.marker is None or r.marker.evaluate({"extra": ""})]
+report = {str(r): state_of(r) for r in needed}
+for requirement, state in report.items():
+    print(f"{requirement:36s} {state}")
+
+# %% [markdown]
+# Every line should end in OK. If one does not, run what it says in a terminal, restart the kernel, and run this
+# lesson again.
+
+# %% tags=["check"]
+assert needed, "the package dmaf-lite is not installed: run `make env`, then choose the kernel of .venv"
+assert set(report.values()) == {"OK"}, [line for line in report.items() if line[1] != "OK"]
+
+# %% [markdown]
+# ## 2 · Kernel and computer
+#
+# The kernel is the Python that runs these cells. Version 3.11 or 3.12 is what the kit is tested with.
+
+# %%
+device = choose_device()
+precision = choose_precision("auto", device)
+print(f"Python     {sys.version.split()[0]}")
+print(f"torch      {torch.__version__}, {torch.get_num_threads()} threads, {os.cpu_count()} cores")
+print(f"device     {device.type}")
+print(f"precision  {str(precision).removeprefix('torch.')}")
+
+# %% [markdown]
+# `device` is what networks run on: `cuda` is an NVIDIA GPU, `mps` an Apple one, `cpu` works for every lesson.
+# `precision` is `bfloat16` where the hardware multiplies such numbers itself, which makes training about twice as fast.
+
+
+# %%
+def memory_gb() -> float:
+    """Memory of this computer; NaN where the system does not tell (Windows)."""
+    if not hasattr(os, "sysconf"):
+        return float("nan")
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+
+
+print(f"memory     {memory_gb():.0f} GB")
+
+# %% tags=["check"]
+assert (3, 11) <= sys.version_info[:2] <= (3, 12), "choose a kernel with Python 3.11 or 3.12"
+assert not memory_gb() < 4, "the lessons need 4 GB of memory; close other programs or use another computer"
+
+# %% [markdown]
+# One multiplication tells whether the device really works, in the precision that the kit will use on it.
+
+# %% tags=["check"]
+a = torch.rand(64, 64, generator=torch.Generator().manual_seed(seed))
+there = a.to(device, precision)
+result = (there @ there.T).float().cpu()
+# bfloat16 keeps 8 bits of a number: an error up to 1 % is its nature, more would be a fault.
+torch.testing.assert_close(result, a @ a.T, rtol=0.02, atol=0.05)
+
+# %% [markdown]
+# ## 3 · A first patient, synthetic
+#
+# Real scans may not be passed on, so the kit makes its own: a **phantom**, four MRI modalities of one brain with a
+# tumour in it, made from a seed. It is saved in the same files as the real cohort (lesson 01).
+
+# %%
+study = make_brain(seed, 0, BrainSettings(spacing=spacing))
+for name in BRATS.modalities:
+    inside = study[name][study[name] > 0]
+    print(f"{name:6s} {study[name].shape} voxels, mean inside the brain {inside.mean():6.1f}")
+
+# %% tags=["hide-input"]
+images = {name: study[name] for name in BRATS.modalities}
+fig = figures.show_modalities(images, study["affine"], label=np.where(study["seg"] == 4, 3, study["seg"]),
+                              classes=BRATS.classes)
+figures.show(fig, alt="One axial slice of a synthetic brain in FLAIR, T1ce, T1 and T2, with the tumour's classes")
+
+# %% [markdown]
+# Look for the tumour in each picture: oedema is bright on FLAIR and T2, the active rim only on T1ce, and T1 alone
+# shows little. That no modality shows everything is the reason for this kit.
+
+# %% tags=["check"]
+again = make_brain(seed, 0, BrainSettings(spacing=spacing))
+assert all(np.array_equal(study[name], again[name]) for name in study), "the same seed gives the same patient"
+assert set(np.unique(study["seg"])) <= {0, 1, 2, 4}, "the label values of BraTS2020"
+assert all((study[name] != 0).any() for name in BRATS.modalities), "every modality shows a brain"
+
+# %% [markdown]
+# ## In practice
+#
+# - Wrong kernel is the most frequent trouble: choose the one of `.venv` (top right in JupyterLab).
+# - Nothing is downloaded in any lesson, and none needs a GPU.
+# - More answers are in [troubleshooting](../docs/troubleshooting.md).
+#
+# ## What we built
+#
+# - compared the installed packages with what the kit asks for
+# - named device, precision and memory, and checked that the device computes what it should
+# - made a synthetic study twice and found it the same
+#
+# ## Next
+#
+# How such a study lies on disk, and what it means to lose some of its modalities.
