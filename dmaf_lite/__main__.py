@@ -1,4 +1,4 @@
-"""``python -m dmaf_lite train | evaluate | predict | lessons``: a thin door; each command lives in its module."""
+"""``python -m dmaf_lite train | evaluate | predict | experiment | lessons``: a thin door; each command lives in its module."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ COMMANDS = {
     "train": ("dmaf_lite.training", "train a network on a prepared cohort"),
     "evaluate": ("dmaf_lite.evaluation", "score trained weights on every subset of the modalities"),
     "predict": ("dmaf_lite.predict", "segment new studies, whatever modalities they have"),
+    "experiment": ("dmaf_lite.experiment", "train and score variants x seeds of a profile, run by run"),
     "lessons": ("dmaf_lite.lessons.cli", "build, run and check the notebooks"),
 }
 
@@ -21,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     overview = argparse.ArgumentParser(
         prog="python -m dmaf_lite",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="commands:\n" + "\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()),
+        epilog="commands:\n" + "\n".join(f"  {name:<11} {text}" for name, (_, text) in COMMANDS.items()),
     )
     overview.add_argument("command", choices=COMMANDS, metavar="command", help="one of the commands below")
     command = overview.parse_args(argv[:1]).command

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -66,14 +67,15 @@ def run_name(variant: str, seed: int) -> str:
 
 
 def run_experiment(
-    settings: ExperimentSettings, folder: str | Path, *, device: str = "auto", workers: int | None = None,
-    progress: bool = True,
+    settings: ExperimentSettings, folder: str | Path, *, only: Sequence[str] | None = None, device: str = "auto",
+    workers: int | None = None, progress: bool = True,
 ) -> pd.DataFrame:
     """Train and evaluate what is not there yet; returns the long table of all runs.
 
     Args:
         settings: The profile.
         folder: OUT; runs that are finished in it are not repeated.
+        only: Names of the runs to do now, so that several processes can share a matrix; no table of all is written.
         device: ``auto``, ``cpu``, ``cuda``, ...
         workers: Processes that make and prepare the phantoms; None takes one per core.
         progress: Whether to show bars.
@@ -81,7 +83,11 @@ def run_experiment(
     folder = Path(folder)
     cohort, split = ready_cohort(folder / "cohort", settings.phantom, workers=workers)
     parts = []
-    for variant, seed in tqdm(settings.runs, desc=settings.name, unit="run", disable=not progress):
+    runs = [run for run in settings.runs if only is None or run_name(*run) in only]
+    if only is not None and len(runs) < len(set(only)):
+        raise ValueError(f"{settings.name} has no run {sorted(set(only) - {run_name(*run) for run in runs})}; "
+                         f"it has {[run_name(*run) for run in settings.runs]}")
+    for variant, seed in tqdm(runs, desc=settings.name, unit="run", disable=not progress):
         name, recipe = run_name(variant, seed), settings.train_settings(variant, seed)
         run = folder / "runs" / name
         if not (run / "weights.safetensors").exists():
@@ -95,6 +101,8 @@ def run_experiment(
             rows.to_parquet(partial, index=False)
         parts.append(rows)
     table = pd.concat(parts, ignore_index=True)
+    if only is not None:
+        return table
     with atomic_path(folder / "rows.parquet") as partial:
         table.to_parquet(partial, index=False)
     write_text(folder / "card.json", json.dumps(experiment_card(settings, choose_device(device)), indent=1))
@@ -128,6 +136,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("profile", type=Path, help="YAML profile, e.g. notebooks/profiles/experiments/ablation.yaml")
     parser.add_argument("--out", type=Path, required=True, help="folder; finished runs in it are kept")
     parser.add_argument("--results", type=Path, help="folder for the small table and card that lessons read")
+    parser.add_argument("--only", nargs="+", metavar="RUN", help="do these runs now; several processes share a matrix")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     parser.add_argument("--dry-run", action="store_true", help="list the runs and stop")
 
@@ -141,12 +150,12 @@ def main(args: argparse.Namespace) -> int:
         if args.dry_run:
             print("\n".join(run_name(*run) for run in settings.runs))
             return 0
-        rows = run_experiment(settings, args.out, device=args.device)
+        rows = run_experiment(settings, args.out, only=args.only, device=args.device)
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         print(f"experiment: {error}", file=sys.stderr)
         return 1
     small = results(rows)
-    if args.results:
+    if args.results and not args.only:
         with atomic_path(args.results / f"{settings.name}.parquet") as partial:
             small.to_parquet(partial, index=False)
         write_text(args.results / f"{settings.name}.json", (args.out / "card.json").read_text(encoding="utf-8"))

@@ -127,8 +127,8 @@ def predict_case(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, l
         case = load_case(files, spec=spec, labels=layout.labels)
     notes = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
     if case.orientation != "LPS":
-        notes.append(f"{case.name}: its axes point to {case.orientation}, those of BraTS and of the phantom to LPS; the "
-                     "weights have not seen this orientation (docs/native_scans.md)")
+        notes.append(f"{case.name}: its axes point to {case.orientation}, those of BraTS and of the phantom to LPS; "
+                     "the weights have not seen this orientation (docs/native_scans.md)")
     for note in notes:
         warnings.warn(note, stacklevel=2)
     target = _target_spacing(case, card)
@@ -265,8 +265,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, required=True, help="a .safetensors file with its card")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--layout", default="brats2020", choices=sorted(LAYOUTS),
-                        help="decides the label values that are written (ET is 4 up to 2021, 3 from 2023); the scans may "
-                             "be named as in any layout")
+                        help="decides the label values that are written (ET is 4 up to 2021, 3 from 2023); the scans "
+                             "may be named as in any layout")
     parser.add_argument("--window", type=int, help="side of the window in voxels; default: as in training")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
 

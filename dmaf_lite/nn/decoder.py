@@ -17,7 +17,7 @@ from dmaf_lite.nn.blocks import NormActConv
 
 
 class UpLevel(nn.Module):
-    """h_l = CNA( up(conv1(h_{l+1})) + skip_l ).
+    """h = up(conv1(h_{l+1})) + skip_l;  h_l = h + NAC(h).
 
     The 1^3 convolution comes *before* up-sampling, where there are 8 times fewer voxels, and the skip
     is added, not concatenated: half of the full-size work of the usual form (ours).

@@ -48,11 +48,11 @@ class DmafSettings(PlainSettings):
     prototype: str = "on"
     dtm: str = "both"
     # Ours: chosen so that each term is 5 to 20 % of the segmentation loss ("seg") at the end of the warm-up.
-    # Measured on the phantom (3 mm, `lite`, 32^3 crops, batch 2, 24 cases, steps 40 to 60 of 600, 3 seeds; rates
-    # FLAIR 0.6, T1ce 0.4, T1 0.2, T2 0.8 and complete): the bare terms are 1.0-1.2 %, 65-81 % and 5-9 % of it.
-    lambda_cov: float = 10.0
-    lambda_att: float = 0.15
-    lambda_proto: float = 1.5
+    # Measured on the phantom (3 mm, `lite`, 32^3 crops, batch 2, 44 cases, steps 45 to 75 of 600, 2 seeds; rates
+    # FLAIR 0.6, T1ce 0.4, T1 0.2, T2 0.8 missing): the bare terms are 9-12 %, 258-273 % and 14-18 % of it.
+    lambda_cov: float = 1.0
+    lambda_att: float = 0.05
+    lambda_proto: float = 0.7
     warmup: float = 0.1
     direction: str = "modality"
     neighbours: int | None = None
@@ -138,7 +138,7 @@ class DmafObjective(nn.Module):
         Returns:
             "seg" and "deep" [B], "unimodal" [B, M], and those of "cov", "att", "proto" [B, M] that are switched on.
         """
-        stats = LabelStats.of(batch.label, self.classes)
+        stats = LabelStats.of(batch.label, self.classes, weighting=self.settings.weighting)
         terms = segmentation_terms(prediction, stats, self.settings)
         if not self.lambdas:
             return terms

@@ -7,7 +7,12 @@ For one study, with p the probabilities, y the one-hot label, V voxels, K classe
     w_c = 1 - N_c / V, \qquad \mathrm{WCE} = -\tfrac1V \sum_v \sum_c w_c\, y_{c,v} \ln p_{c,v}, \qquad
     \mathrm{DL} = 1 - \tfrac1K \sum_c \frac{2 \sum_v p_{c,v} y_{c,v}}{\sum_v p_{c,v} + N_c + 10^{-7}}
 
-Ours: the logarithm comes from a log-softmax, so that a confident error keeps its gradient.  The published codes
+That is the published form, and the functions' default.  In a crop without tumour it is blind: w_0 = 0 there, and
+the Dice of an absent class has no gradient, so nothing is said against inventing a tumour.  Long trainings
+live with it; a short one on small crops does not (whole-tumour precision 0.3 on the phantom).  Ours, and the
+objectives' default (`PlainSettings`): no class weights, and 1 added to numerator and denominator of the Dice.
+
+Ours, too: the logarithm comes from a log-softmax, so that a confident error keeps its gradient.  The published codes
 clip p at 0.005 first, where the gradient is exactly 0; ``clip=0.005`` gives their values.
 
 Taught in lesson 02.
@@ -17,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +36,8 @@ from dmaf_lite.spec import DatasetSpec
 # probability that a float32 softmax of sensible logits gives.
 TINY = 1e-7
 
+WEIGHTINGS = ("rarity", "none")
+
 
 @dataclass(frozen=True)
 class LabelStats:
@@ -38,7 +46,7 @@ class LabelStats:
     Attributes:
         one_hot: bool [B, K, D, H, W].
         counts: float32 [B, K], voxels per class.
-        weights: float32 [B, K], the class weights 1 - counts / V.
+        weights: float32 [B, K], the class weights.
     """
 
     one_hot: Tensor
@@ -46,42 +54,51 @@ class LabelStats:
     weights: Tensor
 
     @classmethod
-    def of(cls, label: Tensor, classes: int) -> LabelStats:
+    def of(cls, label: Tensor, classes: int, *, weighting: str = "rarity") -> LabelStats:
         """Statistics of an integer label map [B, D, H, W] with values 0 .. classes - 1.
 
+        Args:
+            label: The labels.
+            classes: K.
+            weighting: ``"rarity"``, class weights 1 - N_c / V (published), or ``"none"``, all 1.
+
         Raises:
-            ValueError: If the label is not an integer map of four axes.
+            ValueError: If the label is not an integer map of four axes, or for another weighting.
         """
+        check_choice("weighting", weighting, WEIGHTINGS)
         if label.ndim != 4 or label.is_floating_point() or label.is_complex():
             raise ValueError(f"a label must be integer [B, D, H, W], got {label.dtype} of shape {tuple(label.shape)}; "
                              "convert it with .long() and drop one-hot or channel axes")
         names = torch.arange(classes, device=label.device, dtype=label.dtype).view(1, -1, 1, 1, 1)
         one_hot = label.unsqueeze(1) == names
         counts = one_hot.flatten(2).sum(2).float()  # exact: a crop has far fewer than 2^24 voxels
-        return cls(one_hot, counts, 1 - counts / label[0].numel())
+        weights = 1 - counts / label[0].numel() if weighting == "rarity" else torch.ones_like(counts)
+        return cls(one_hot, counts, weights)
 
     def select(self, study: Tensor) -> LabelStats:
         """The statistics of the studies ``study`` (int64 [P]), one entry per index."""
         return LabelStats(*(tensor.index_select(0, study) for tensor in (self.one_hot, self.counts, self.weights)))
 
 
-def dice_loss(probabilities: Tensor, label: LabelStats) -> Tensor:
-    """Soft Dice loss per study, mean over all classes; an absent class adds the constant 1/K and no gradient.
+def dice_loss(probabilities: Tensor, label: LabelStats, *, smooth: float = 0.0) -> Tensor:
+    """Soft Dice loss per study, mean over all classes.
 
     Args:
         probabilities: [B, K, D, H, W], float32.
         label: Statistics of the B labels.
+        smooth: Added to numerator and denominator. With 0 (published) an absent class adds the constant 1/K and no
+            gradient; with 1 it adds nothing where it is not predicted, and a gradient where it is.
 
     Returns:
         [B].
     """
     overlap = (probabilities * label.one_hot).flatten(2).sum(2)
     size = probabilities.flatten(2).sum(2) + label.counts
-    return 1 - (2 * overlap / (size + 1e-7)).mean(1)
+    return 1 - ((2 * overlap + smooth) / (size + smooth + 1e-7)).mean(1)
 
 
 def weighted_cross_entropy(log_probabilities: Tensor, label: LabelStats) -> Tensor:
-    """Cross-entropy per study with class weights 1 - N_c / V, mean over voxels.
+    """Cross-entropy per study with the label's class weights, mean over voxels.
 
     Args:
         log_probabilities: [B, K, D, H, W], float32, finite.
@@ -96,7 +113,7 @@ def weighted_cross_entropy(log_probabilities: Tensor, label: LabelStats) -> Tens
 
 
 def segmentation_loss(logits: Tensor, label: Tensor | LabelStats, *, clip: float | None = None,
-                      upsample: str = "probabilities") -> Tensor:
+                      upsample: str = "probabilities", smooth: float = 0.0) -> Tensor:
     """L_seg = weighted cross-entropy + Dice, one value per study, in float32.
 
     Args:
@@ -105,6 +122,7 @@ def segmentation_loss(logits: Tensor, label: Tensor | LabelStats, *, clip: float
         clip: None, or the floor of the probabilities inside the logarithm (the published codes: 0.005).
         upsample: What is interpolated when the logits are smaller than the label: ``"probabilities"`` (softmax
             first, as the published codes do) or ``"logits"``.
+        smooth: Of the Dice.
 
     Raises:
         ValueError: For another ``upsample``.
@@ -122,13 +140,15 @@ def segmentation_loss(logits: Tensor, label: Tensor | LabelStats, *, clip: float
     else:
         probabilities = _resize(F.softmax(logits, dim=1), size)
         log_probabilities = probabilities.clamp(TINY if clip is None else clip, 1).log()
-    return weighted_cross_entropy(log_probabilities, stats) + dice_loss(probabilities, stats)
+    return weighted_cross_entropy(log_probabilities, stats) + dice_loss(probabilities, stats, smooth=smooth)
 
 
-def deep_supervision_loss(deep_logits: Sequence[Tensor], label: LabelStats, *, clip: float | None = None,
-                          upsample: str = "probabilities") -> Tensor:
-    """Sum over the deep heads of 2^-(l-1) L_seg; the first head is level l = 2, half the size.  Returns [B]."""
-    losses = [2.0 ** -(index + 1) * segmentation_loss(logits, label, clip=clip, upsample=upsample)
+def deep_supervision_loss(deep_logits: Sequence[Tensor], label: LabelStats, **form: Any) -> Tensor:
+    """Sum over the deep heads of 2^-(l-1) L_seg; the first head is level l = 2, half the size.  Returns [B].
+
+    `form` are the keywords of `segmentation_loss`.
+    """
+    losses = [2.0 ** -(index + 1) * segmentation_loss(logits, label, **form)
               for index, logits in enumerate(deep_logits)]
     return torch.stack(losses).sum(0)
 
@@ -145,12 +165,19 @@ class PlainSettings:
     Attributes:
         clip: Floor of the probabilities inside the logarithm; None is the stable form (ours), 0.005 the published.
         upsample: What a deep head interpolates, ``"probabilities"`` or ``"logits"``.
+        weighting: Class weights of the cross-entropy: ``"none"`` (ours) or ``"rarity"``, the published 1 - N_c / V.
+        smooth: Of the Dice; 1 (ours) also judges crops without tumour, 0 is the published form.
     """
 
     clip: float | None = None
     upsample: str = "probabilities"
+    weighting: str = "none"
+    smooth: float = 1.0
 
     def __post_init__(self) -> None:
+        check_choice("weighting", self.weighting, WEIGHTINGS)
+        if self.smooth < 0:
+            raise ValueError(f"smooth is {self.smooth}; expected 0 or more")
         check_choice("upsample", self.upsample, ("probabilities", "logits"))
         if self.clip is not None and not 0 < self.clip < 1:
             raise ValueError(f"clip is {self.clip}; expected None or a probability between 0 and 1")
@@ -167,7 +194,7 @@ def segmentation_terms(prediction: Prediction, stats: LabelStats, settings: Plai
 
     Deep heads and unimodal predictions that the network does not give are left out.
     """
-    form = {"clip": settings.clip, "upsample": settings.upsample}
+    form = {"clip": settings.clip, "upsample": settings.upsample, "smooth": settings.smooth}
     terms = {"seg": Term(segmentation_loss(prediction.logits, stats, **form))}
     if prediction.deep_logits:
         terms["deep"] = Term(deep_supervision_loss(prediction.deep_logits, stats, **form))
@@ -193,7 +220,8 @@ class PlainObjective(nn.Module):
 
     def forward(self, net: nn.Module, features: Features, prediction: Prediction, batch, step: int) -> dict[str, Term]:
         """Terms of one batch; `batch.label` is integer [B, D, H, W]."""
-        return segmentation_terms(prediction, LabelStats.of(batch.label, self.classes), self.settings)
+        return segmentation_terms(prediction, LabelStats.of(batch.label, self.classes, weighting=self.settings.weighting),
+                                  self.settings)
 
     def end_epoch(self) -> None:
         """Nothing is tracked."""

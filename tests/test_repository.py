@@ -1,0 +1,158 @@
+"""What the repository promises: one list of dependencies, a true README, nothing private, a quick import."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from dmaf_lite.__main__ import COMMANDS, main
+from dmaf_lite.lessons.publish import lesson_table, with_table
+from dmaf_lite.lessons.source import Workspace
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def tracked() -> list[Path]:
+    """Files of the repository: what git knows or would take, else all but what is built."""
+    listing = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+                             capture_output=True, text=True)
+    names = listing.stdout.splitlines() if listing.returncode == 0 else [
+        p.relative_to(ROOT).as_posix() for p in ROOT.rglob("*")
+        if not {".venv", "build", "__pycache__", ".git"} & set(p.relative_to(ROOT).parts)]
+    return [ROOT / name for name in names if (ROOT / name).is_file()]
+
+
+def text_files() -> dict[str, str]:
+    files = {}
+    for path in tracked():
+        try:
+            files[path.relative_to(ROOT).as_posix()] = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # binary
+    return files
+
+
+def test_conda_and_make_install_the_same() -> None:
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    by_pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
+    install = re.search(r"^INSTALL := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    assert " ".join(by_pip) == install == "-c constraints.txt -e .[test]"
+    assert f'pip install {install.replace(".[test]", chr(34) + ".[test]" + chr(34))}' in README
+    others = {entry.split("=")[0] for entry in conda if isinstance(entry, str)}
+    assert others == {"python", "pip"}, "packages come from pip, or there would be two lists"
+    python = next(entry for entry in conda if isinstance(entry, str) and entry.startswith("python="))
+    assert Requirement(f"x{PROJECT['requires-python']}").specifier.contains(python.removeprefix("python="))
+
+
+def test_every_dependency_is_pinned_within_its_bounds_and_has_a_reason() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert pins["torch"] == "2.13.0"
+    text = (ROOT / "pyproject.toml").read_text()
+    for extra in (PROJECT["dependencies"], PROJECT["optional-dependencies"]["test"]):
+        for requirement in map(Requirement, extra):
+            pin = pins[canonicalize_name(requirement.name)]
+            assert requirement.specifier.contains(pin, prereleases=True), f"{requirement} against {pin}"
+            assert re.search(rf'"{re.escape(requirement.name)}[^"]*",? *# \w', text), f"{requirement.name}: no reason"
+    assert not any("[lab]" in dependency for dependency in PROJECT["dependencies"])
+
+
+def test_what_is_imported_is_declared() -> None:
+    names = {"yaml": "pyyaml", "IPython": "jupyterlab", "jupyter_server_mathjax": "jupyter-server-mathjax",
+             "surface_distance": "surface-distance", "traitlets": "jupyterlab", "packaging": "jupyterlab"}
+    declared = {Requirement(d).name for d in PROJECT["dependencies"]}
+    own = {"dmaf_lite", *sys.stdlib_module_names}
+    for path in [*(ROOT / "dmaf_lite").rglob("*.py"), *(ROOT / "data_scripts").glob("*.py"),
+                 *(ROOT / "notebooks" / "src").glob("*.py")]:
+        for module in re.findall(r"^\s*(?:from|import) ([A-Za-z_]\w*)", _code(path), re.MULTILINE):
+            assert module in own or names.get(module, module) in declared, f"{path.name} imports {module}"
+
+
+def _code(path: Path) -> str:
+    """Source without docstrings and comments, so that prose which begins with `from` is no import."""
+    return re.sub(r'""".*?"""|#[^\n]*', "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_the_readme_lists_the_lessons_as_they_are() -> None:
+    workspace = Workspace()
+    assert with_table(README, lesson_table(workspace, workspace.lessons())) == README, "run `make exercises`"
+
+
+def test_the_readme_tells_what_it_must_in_the_first_screen() -> None:
+    first = "\n".join(README.splitlines()[:20])
+    assert "make reproduce" in first and "make test" in first
+    assert "For research and teaching, not a medical device; shipped weights know phantoms only." in README
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z]+)", README)) <= targets
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" not in target and not target.startswith("#"):
+            assert ((ROOT / page).parent / target.split("#")[0]).exists(), f"{page}: {target}"
+
+
+def test_nothing_private_is_in_the_repository() -> None:
+    # Written in pieces, or this file would be found.
+    machine = re.compile("(?<![\\w.~])/(?:ho" + "me|ro" + "ot|wo" + "rk|t" + "mp|Us" + "ers)/[a-z]|[A-Z]:\\\\Us" + "ers")
+    hosts = re.compile("pypi" + r"\.org|files\.python" + "hosted|conda" + r"\.anaconda\.org|registry\.npm" + "js")
+    found = [f"{name}: {hit[0]}" for name, text in text_files().items()
+             for pattern in (machine, hosts) if (hit := pattern.search(text))]
+    assert found == []
+
+
+def test_no_study_is_in_the_repository_and_no_file_is_large() -> None:
+    for path in tracked():
+        assert not path.name.endswith((".nii", ".nii.gz", ".dcm")), path.name
+        assert path.stat().st_size < 6_000_000, path.name
+
+
+def test_the_top_level_is_as_promised() -> None:
+    top = {path.relative_to(ROOT).parts[0] for path in tracked()}
+    expected = {"notebooks", "dmaf_lite", "data_scripts", "tests", "docs", "environment.yml", "README.md", "LICENSE",
+                "pyproject.toml", "constraints.txt", "Makefile", "CITATION.cff", "CONTRIBUTING.md", ".ci", ".github",
+                ".gitignore", ".gitattributes"}
+    assert expected <= top and top - expected <= {"benchmarks", "results"}
+
+
+def test_importing_the_package_is_quick() -> None:
+    code = "import dmaf_lite, sys; print(sorted({m.split('.')[0] for m in sys.modules} & set(sys.argv[1:])))"
+    heavy = ["torch", "numpy", "monai", "pandas", "matplotlib", "IPython"]
+    done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_itkwidgets_is_imported_by_optional_notebooks_only() -> None:
+    pattern = re.compile(r"^\s*(?:\"\s*)?(?:from|import) itkwidgets", re.MULTILINE)
+    assert [name for name, text in text_files().items()
+            if pattern.search(text) and not name.startswith("notebooks/optional/")] == []
+
+
+def test_the_command_line_names_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert all(name in capsys.readouterr().out + "".join(COMMANDS) for name in COMMANDS)
+    with pytest.raises(SystemExit) as caught:
+        main(["nothing"])
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    assert f"dmaf_lite {command}" in capsys.readouterr().out
