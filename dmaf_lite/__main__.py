@@ -1,4 +1,7 @@
-"""``python -m dmaf_lite train | evaluate | predict | experiment | lessons``: a thin door; each command lives in its module."""
+"""``python -m dmaf_lite train | evaluate | predict | experiment | lessons``: a thin door.
+
+Each command lives in its own module.
+"""
 
 from __future__ import annotations
 

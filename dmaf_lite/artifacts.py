@@ -42,12 +42,13 @@ def data_folder(name: str) -> Path:
     """
     base = os.environ.get("DMAF_DATA")
     if base is None:
-        raise FileNotFoundError(f"the environment variable DMAF_DATA is not set; expected the folder that holds {name}/. "
+        raise FileNotFoundError(f"DMAF_DATA is not set; expected the folder that holds {name}/. "
                                 "Set it before you start Jupyter or papermill (see docs/getting_brats.md).")
     folder = Path(base) / name
     if not folder.is_dir():
         there = sorted(p.name for p in Path(base).glob("*/")) if Path(base).is_dir() else "no such folder"
-        raise FileNotFoundError(f"DMAF_DATA has no folder {name}; found {there}. See docs/getting_brats.md for what lands where.")
+        raise FileNotFoundError(f"DMAF_DATA has no folder {name}; found {there}. "
+                                "See docs/getting_brats.md for what lands where.")
     return folder
 
 
@@ -101,11 +102,12 @@ def _plain(name: str, config: Mapping[str, Any]) -> Any:
     try:
         return json.loads(json.dumps(dict(config)))
     except TypeError as error:
-        raise ValueError(f"the config of {name} must hold plain values (numbers, text, lists, mappings): {error}") from None
+        raise ValueError(f"the config of {name} must hold plain values "
+                         f"(numbers, text, lists, mappings): {error}") from None
 
 
 def _recipe_digest(recipe: Recipe) -> str:
-    """Digest of the recipe: the whole module where it is dmaf_lite's, else the function and what it uses of dmaf_lite."""
+    """Digest of the recipe: its whole module where that is dmaf_lite's, else the function and what it uses of it."""
     if not inspect.isfunction(recipe):
         raise ValueError(f"the recipe must be a plain function, got {recipe!r}; put its settings into config")
     if recipe.__closure__ or recipe.__defaults__ or recipe.__kwdefaults__:

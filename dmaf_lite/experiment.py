@@ -33,7 +33,7 @@ from dmaf_lite.phantom.ready import PhantomSettings, ready_cohort
 from dmaf_lite.provenance import commit, hardware
 from dmaf_lite.settings import from_mapping, read_yaml, to_plain
 from dmaf_lite.training import TrainSettings, train
-from dmaf_lite.weights import load_weights
+from dmaf_lite.weights import load_weights, save_weights
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,36 @@ def results(rows: pd.DataFrame, metrics: tuple[str, ...] = ("dice", "hd95")) -> 
     return small.assign(value=small["value"].astype("float32"))
 
 
+def ship(folder: Path, run: str, target: Path) -> Path:
+    """Copy the weights of a finished run to `target`, with its subset table in the card and the card beside it.
+
+    Args:
+        folder: OUT of the experiment.
+        run: Name of the run.
+        target: The .safetensors file; its card is also written as .json.
+    """
+    from dmaf_lite.tables import subset_table
+
+    net, card = load_weights(folder / "runs" / run / "weights.safetensors")
+    rows = pd.read_parquet(folder / "runs" / run / "rows.parquet")
+    table = subset_table(rows, "dice").round(4)
+    card |= {
+        "data": "brain phantom (synthetic); its Dice says nothing about patients",
+        "test_cases": int(rows["case"].nunique()),
+        "dice": {str(subset): {str(k): float(v) for k, v in line.items()} for subset, line in table.iterrows()},
+    }
+    path = save_weights(target, net, card)
+    write_text(target.with_suffix(".json"), json.dumps(card, indent=1) + "\n")
+    return path
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``python -m dmaf_lite experiment``."""
     parser.add_argument("profile", type=Path, help="YAML profile, e.g. notebooks/profiles/experiments/ablation.yaml")
     parser.add_argument("--out", type=Path, required=True, help="folder; finished runs in it are kept")
     parser.add_argument("--results", type=Path, help="folder for the small table and card that lessons read")
     parser.add_argument("--only", nargs="+", metavar="RUN", help="do these runs now; several processes share a matrix")
+    parser.add_argument("--ship", nargs=2, metavar=("RUN", "FILE"), help="copy a run's weights, with its table, to FILE")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     parser.add_argument("--dry-run", action="store_true", help="list the runs and stop")
 
@@ -159,6 +183,8 @@ def main(args: argparse.Namespace) -> int:
         with atomic_path(args.results / f"{settings.name}.parquet") as partial:
             small.to_parquet(partial, index=False)
         write_text(args.results / f"{settings.name}.json", (args.out / "card.json").read_text(encoding="utf-8"))
+    if args.ship:
+        ship(args.out, args.ship[0], Path(args.ship[1]))
     for variant, group in small.groupby("variant", sort=False):
         print(f"\n{variant}, Dice on synthetic phantoms\n\n{markdown(subset_table(group, 'dice'))}")
     return 0

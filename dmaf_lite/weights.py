@@ -25,8 +25,26 @@ from dmaf_lite.spec import SPECS
 REQUIRED = ("network", "network_options", "spec", "spacing", "recipe", "seed", "commit", "date")
 
 
+# The phantom weights that come with the kit, beside this file.
+SHIPPED = Path(__file__).parent / "pretrained" / "dmaf_net_phantom.safetensors"
+
+
 class WeightsError(ValueError):
     """A weights file that cannot be used; the message says why and what to do."""
+
+
+def shipped() -> Path:
+    """The weights that come with the kit: DMAF-Net `lite`, trained on synthetic phantoms only.
+
+    Raises:
+        WeightsError: If the file is not there.
+    """
+    if not SHIPPED.is_file():
+        raise WeightsError(f"{SHIPPED.name} is not in dmaf_lite/{SHIPPED.parent.name}; expected the weights that come with "
+                           "the kit. Take a full checkout, or make them: python -m dmaf_lite experiment "
+                           "notebooks/profiles/experiments/complete.yaml --out runs/complete "
+                           f"--ship dmaf_net-seed0 dmaf_lite/{SHIPPED.parent.name}/{SHIPPED.name}")
+    return SHIPPED
 
 
 def save_weights(path: str | Path, net: nn.Module, card: Mapping[str, Any]) -> Path:

@@ -50,9 +50,10 @@ def test_made_once_then_reused_and_said_so(capsys: pytest.CaptureFixture[str]) -
     (lambda folder: load_or_make("a", write_number, {"n": 1, "m": 0}), "m was None, is 0"),
     (lambda folder: load_or_make("a", write_another, {"n": 1}), "its code has changed"),
     (lambda folder: ((folder / "sub/n.txt").unlink(), load_or_make("a", write_number, {"n": 1})), "n.txt is missing"),
-    (lambda folder: ((folder / "manifest.json").write_text("{"), load_or_make("a", write_number, {"n": 1})), "not finished"),
+    (lambda folder: ((folder / "manifest.json").write_text("{"), load_or_make("a", write_number, {"n": 1})),
+     "not finished"),
 ])
-def test_whatever_differs_it_is_made_again_with_the_reason(capsys: pytest.CaptureFixture[str], change, words: str) -> None:
+def test_what_differs_is_made_again_with_the_reason(capsys: pytest.CaptureFixture[str], change, words: str) -> None:
     folder = load_or_make("a", write_number, {"n": 1})
     capsys.readouterr()
     change(folder)

@@ -9,6 +9,7 @@ import yaml
 from dmaf_lite import experiment
 from dmaf_lite.experiment import ExperimentSettings, add_arguments, main, results, run_experiment
 from dmaf_lite.settings import from_mapping
+from dmaf_lite.weights import read_card
 
 PROFILE = {
     "name": "tiny",
@@ -44,6 +45,14 @@ def test_a_finished_run_is_not_repeated(done, monkeypatch):
     pd.testing.assert_frame_equal(again, rows)
 
 
+def test_several_processes_can_share_a_matrix(done):
+    folder, settings, rows = done
+    one = run_experiment(settings, folder, only=["dmaf-seed1"], workers=0, progress=False)
+    assert set(one["run"]) == {"dmaf-seed1"} and len(one) == len(rows) / 4
+    with pytest.raises(ValueError, match=r"no run \['dmaf-seed7'\]"):
+        run_experiment(settings, folder, only=["dmaf-seed7"], workers=0, progress=False)
+
+
 def test_the_small_table_keeps_cases_seeds_and_variants(done):
     small = results(done[2])
     assert set(small["variant"]) == {"baseline", "dmaf"} and set(small["seed"]) == {0, 1}
@@ -59,8 +68,13 @@ def test_the_command_writes_results_and_prints_tables(done, tmp_path, capsys):
     profile.write_text(yaml.safe_dump(PROFILE))
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    args = parser.parse_args([str(profile), "--out", str(done[0]), "--results", str(tmp_path / "results")])
+    args = parser.parse_args([str(profile), "--out", str(done[0]), "--results", str(tmp_path / "results"),
+                              "--ship", "dmaf-seed1", str(tmp_path / "shipped.safetensors")])
     assert main(args) == 0
+    card = json.loads((tmp_path / "shipped.json").read_text())
+    assert read_card(tmp_path / "shipped.safetensors") == card
+    dice = done[2].query("run == 'dmaf-seed1' and metric == 'dice' and subset == 'T1' and region == 'WT'")["value"]
+    assert card["dice"]["T1"]["WT"] == pytest.approx(dice.mean(), abs=1e-4) and card["seed"] == 1
     assert "baseline, Dice on synthetic phantoms" in capsys.readouterr().out
     assert {p.name for p in (tmp_path / "results").iterdir()} == {"tiny.parquet", "tiny.json"}
     dry = parser.parse_args([str(profile), "--out", "x", "--dry-run"])

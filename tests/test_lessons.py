@@ -159,7 +159,7 @@ def test_a_bad_parameters_cell_is_an_error(workspace: Workspace, old: str, new: 
     ("lessons: {09_other: {seed: 1}}", "09_other"),
     ("lesson: {}", "not known"),
 ])
-def test_a_profile_that_does_not_fit_stops_the_run_before_it_starts(workspace: Workspace, text: str, message: str) -> None:
+def test_a_profile_that_does_not_fit_stops_the_run(workspace: Workspace, text: str, message: str) -> None:
     write_profile(workspace, text)
     with pytest.raises(ParameterError, match=message):
         list(run_lessons(workspace, workspace.lessons(), "p"))
@@ -211,7 +211,7 @@ def test_a_run_is_executed_stamped_published_and_skipped_when_current(
 
 
 def test_normalising_drops_what_changes_for_no_reason() -> None:
-    cell = nbformat.v4.new_code_cell("x", metadata={"tags": ["injected-parameters"], "papermill": {}}, execution_count=1)
+    cell = nbformat.v4.new_code_cell("x", metadata={"tags": ["injected-parameters"], "papermill": {}})
     cell.outputs = [nbformat.v4.new_output("stream", text="a\n"), nbformat.v4.new_output("stream", text="b\n"),
                     nbformat.v4.new_output("display_data", {"text/plain": "<f at 0x7f01>",
                                                             "application/vnd.jupyter.widget-view+json": {}})]
@@ -230,7 +230,8 @@ def fake_run(workspace: Workspace, lesson: Lesson) -> nbformat.NotebookNode:
     notebook = build_notebook(lesson, [lesson])
     for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), start=1):
         cell.execution_count = count
-    notebook.metadata["dmaf"] = {"profile": "cpu-small", "hash": lesson_hash(lesson, {}), "seconds": 61, "artifacts": {}}
+    stamp = {"profile": "cpu-small", "hash": lesson_hash(lesson, {}), "seconds": 61, "artifacts": {}}
+    notebook.metadata["dmaf"] = stamp
     return notebook
 
 
@@ -304,7 +305,7 @@ def test_a_stub_keeps_everything_but_the_idea() -> None:
 
 @pytest.mark.parametrize("bad", ["# >>> your turn: double\n# <<<", "# >>> your turn: 3.2 x", "# <<<"])
 def test_bad_markers_are_an_error(bad: str) -> None:
-    with pytest.raises(ValueError, match="# <<<|# >>>"):
+    with pytest.raises(ValueError, match=r"# <<<|# >>>"):
         stub(bad)
 
 
@@ -339,7 +340,8 @@ def test_a_page_needs_no_network_and_folds_code(tmp_path: Path) -> None:
     figure = nbformat.v4.new_code_cell("draw()", metadata={"tags": ["hide-input"]}, execution_count=1)
     figure.outputs = [output("display_data", data={"image/png": "eA=="}, metadata={"image/png": {"alt": "a <dot>"}})]
     gone = nbformat.v4.new_code_cell("secret()", metadata={"tags": ["remove-cell"]})
-    text = nbformat.v4.new_markdown_cell("$$x^2$$ [next](01_x.ipynb) [doc](../docs/data.md#a) [top](../README.md#lessons)")
+    links = "[next](01_x.ipynb) [doc](../docs/data.md#a) [top](../README.md#lessons)"
+    text = nbformat.v4.new_markdown_cell(f"$$x^2$$ {links}")
     write_page(make_exporter(REAL), tmp_path / "p.html", nbformat.v4.new_notebook(cells=[text, figure, gone]), "T")
     html = (tmp_path / "p.html").read_text()
     assert '<details class="fold"><summary>Show the code' in html and "secret" not in html

@@ -97,7 +97,10 @@ def test_the_readme_tells_what_it_must_in_the_first_screen() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -107,7 +110,8 @@ def test_links_lead_somewhere(page: str) -> None:
 
 def test_nothing_private_is_in_the_repository() -> None:
     # Written in pieces, or this file would be found.
-    machine = re.compile("(?<![\\w.~])/(?:ho" + "me|ro" + "ot|wo" + "rk|t" + "mp|Us" + "ers)/[a-z]|[A-Z]:\\\\Us" + "ers")
+    folders = "ho" + "me|ro" + "ot|wo" + "rk|t" + "mp|Us" + "ers"
+    machine = re.compile(rf"(?<![\w.~])/(?:{folders})/[a-z]|[A-Z]:\\Us" + "ers")
     hosts = re.compile("pypi" + r"\.org|files\.python" + "hosted|conda" + r"\.anaconda\.org|registry\.npm" + "js")
     found = [f"{name}: {hit[0]}" for name, text in text_files().items()
              for pattern in (machine, hosts) if (hit := pattern.search(text))]

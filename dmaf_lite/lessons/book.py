@@ -94,4 +94,6 @@ def _index(workspace: Workspace, profile: str | None) -> str:
     table = lesson_table(workspace, workspace.lessons())
     text = re.sub(f"{re.escape(TABLE_START)}.*{re.escape(TABLE_END)}", lambda _: table, text, flags=re.DOTALL)
     found = subset_tables(artifact_root(workspace, profile)) if profile else ""
-    return text + (f"\n\n## What this run has found\n\nProfile {profile}, synthetic studies.\n\n{found}" if found else "")
+    if found:
+        text += f"\n\n## What this run has found\n\nProfile {profile}, synthetic studies.\n\n{found}"
+    return text

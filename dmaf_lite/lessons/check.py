@@ -22,8 +22,9 @@ MEDIAN, P90, LONGEST = 8, 20, 30  # code lines per cell: what a reader takes in 
 LARGEST = 500_000  # bytes; above, GitHub is slow to show a notebook
 CHECKS = 3
 PRIVATE = {
-    "a path of a machine": re.compile(r"(?<![\w.])/(?:home|root|Users|work|tmp|mnt|private)/\w|[A-Z]:\\\w|site-packages"),
-    "an e-mail address": re.compile(r"[\w.+-]+@[\w-]+\.[a-z]{2,}"),
+    "a path of a machine": re.compile(
+        r"(?<![\w.])/(?:home|root|Users|work|tmp|mnt|private)/\w|[A-Z]:\\\w|site-packages"),
+    "an e-mail address": re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+\.[a-z]{2,}"),
 }
 
 
@@ -65,11 +66,13 @@ def check_source(workspace: Workspace, lesson: Lesson) -> list[str]:
     lines = [sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in code]
     if lines:
         measured = (statistics.median(lines), sorted(lines)[max(0, -(-9 * len(lines) // 10) - 1)], max(lines))
-        for name, value, limit in zip(("median", "90th percentile", "longest"), measured, (MEDIAN, P90, LONGEST), strict=True):
+        names, limits = ("median", "90th percentile", "longest"), (MEDIAN, P90, LONGEST)
+        for name, value, limit in zip(names, measured, limits, strict=True):
             if value > limit:
                 problems.append(f"code lines per cell: {name} is {value:g}, at most {limit} is allowed")
     checks = [cell for cell in code if "check" in tags(cell)]
-    problems += [f"a check cell asserts nothing: {cell.source.splitlines()[0]}" for cell in checks if not _asserts(cell.source)]
+    problems += [f"a check cell asserts nothing: {cell.source.splitlines()[0]}"
+                 for cell in checks if not _asserts(cell.source)]
     if len(checks) < CHECKS:
         problems.append(f"there are {len(checks)} cells tagged check; expected at least {CHECKS}")
     if any("itkwidgets" in cell.source for cell in code):
@@ -97,7 +100,7 @@ def check_published(workspace: Workspace, lesson: Lesson, path: Path) -> list[st
         problems.append("it stores the state of widgets, which GitHub refuses to show")
     size = path.stat().st_size
     if size > LARGEST:
-        problems.append(f"it has {size / 1000:.0f} kB; at most {LARGEST / 1000:.0f} are allowed: fewer or smaller figures")
+        problems.append(f"it has {size / 1000:.0f} kB; at most {LARGEST / 1000:.0f} are allowed: use smaller figures")
     if has_exercises(lesson):
         stored = exercise_path(workspace, lesson)
         if not stored.is_file() or _texts(nbformat.read(stored, 4)) != _texts(derive(lesson, path)):
@@ -129,7 +132,8 @@ def _check_links(folder: Path, text: str) -> list[str]:
         if bang and not label.strip():
             problems.append(f"the picture {target} has no alt text")
         local = target.split("#")[0]
-        if local and "://" not in target and not target.startswith(("mailto:", "attachment:")) and not (folder / local).exists():
+        elsewhere = "://" in target or target.startswith(("mailto:", "attachment:"))
+        if local and not elsewhere and not (folder / local).exists():
             problems.append(f"the link {target} leads nowhere")
     return problems
 

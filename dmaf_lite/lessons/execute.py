@@ -92,7 +92,8 @@ def run_lessons(workspace: Workspace, lessons: Sequence[Lesson], profile: str = 
         yield Outcome(lesson, "ran", seconds)
 
 
-def execute(workspace: Workspace, lesson: Lesson, overrides: dict[str, Any], artifacts: Path, out: Path) -> NotebookNode:
+def execute(workspace: Workspace, lesson: Lesson, overrides: dict[str, Any], artifacts: Path,
+            out: Path) -> NotebookNode:
     """One papermill run; on failure the notebook up to the error stays as ``<name>.failed.ipynb``."""
     import papermill
 

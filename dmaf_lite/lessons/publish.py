@@ -68,6 +68,7 @@ def with_table(readme: str, table: str) -> str:
         ValueError: If the markers are not there.
     """
     if TABLE_START not in readme or TABLE_END not in readme:
-        raise ValueError(f"README.md has no place for the table of lessons; expected the lines {TABLE_START} and {TABLE_END}")
+        raise ValueError(f"README.md has no place for the table of lessons; "
+                         f"expected the lines {TABLE_START} and {TABLE_END}")
     before, _, rest = readme.partition(TABLE_START)
     return f"{before}{TABLE_START}\n{table}\n{TABLE_END}{rest.partition(TABLE_END)[2]}"

@@ -34,7 +34,8 @@ def stub(source: str) -> str:
             if inside or not found:
                 raise ValueError(f"`{text}`: expected `{BLANK_START} 3.2 what to do`, closed by `{BLANK_END}`")
             indent = line[: len(line) - len(line.lstrip())]
-            lines += [f"{indent}# your turn: {found[2]}", f'{indent}raise NotImplementedError("{found[1]}: {found[2]}")']
+            lines += [f"{indent}# your turn: {found[2]}",
+                      f'{indent}raise NotImplementedError("{found[1]}: {found[2]}")']
             inside = True
         elif text == BLANK_END:
             if not inside:
@@ -56,7 +57,8 @@ def derive(lesson: Lesson, executed: Path | None = None) -> NotebookNode:
     """
     pictures = _pictures(executed) if executed and executed.is_file() else {}
     opening = (f"# Exercises to {lesson.title}\n\nWrite the lines that are missing, then run the check below them. "
-               f"An untouched exercise stops nothing. The solutions are in [the lesson](../{lesson.stem}.ipynb), folded.")
+               "An untouched exercise stops nothing. "
+               f"The solutions are in [the lesson](../{lesson.stem}.ipynb), folded.")
     cells = [nbformat.v4.new_markdown_cell(opening)]
     for cell in lesson.cells:
         if "expected" in tags(cell) and cell.id in pictures:

@@ -17,7 +17,11 @@ Stride = tuple[int, int, int]
 
 
 class Encoder(nn.Module):
-    """Pyramid of one modality: float[N, 1, D, H, W] -> L maps float[N, C_l, D_l, H_l, W_l]."""
+    """Pyramid of one modality: float[N, 1, D, H, W] -> L maps float[N, C_l, D_l, H_l, W_l].
+
+    The deepest map is normed at the end (ours): relations between modalities are compared there, and the
+    covariance of features that may grow without bound grows with their fourth power.
+    """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[Stride], *, padding: str) -> None:
         super().__init__()
@@ -25,13 +29,14 @@ class Encoder(nn.Module):
             ResidualLevel(c_in, c_out, stride=stride, padding=padding)
             for c_in, c_out, stride in zip((1, *channels), channels, strides, strict=False)
         )
+        self.norm = nn.InstanceNorm3d(channels[-1])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         pyramid = []
         for level in self.levels:
             x = level(x)
             pyramid.append(x)
-        return pyramid
+        return [*pyramid[:-1], self.norm(pyramid[-1])]
 
 
 def encode_available(encoders: Sequence[nn.Module], images: Tensor, available: Tensor) -> Features:

@@ -49,10 +49,10 @@ class DmafSettings(PlainSettings):
     dtm: str = "both"
     # Ours: chosen so that each term is 5 to 20 % of the segmentation loss ("seg") at the end of the warm-up.
     # Measured on the phantom (3 mm, `lite`, 32^3 crops, batch 2, 44 cases, steps 45 to 75 of 600, 2 seeds; rates
-    # FLAIR 0.6, T1ce 0.4, T1 0.2, T2 0.8 missing): the bare terms are 9-12 %, 258-273 % and 14-18 % of it.
-    lambda_cov: float = 1.0
-    lambda_att: float = 0.05
-    lambda_proto: float = 0.7
+    # FLAIR 0.6, T1ce 0.4, T1 0.2, T2 0.8 missing): the bare terms are 1.4-1.5 %, 76-86 % and 50-52 % of it.
+    lambda_cov: float = 10.0
+    lambda_att: float = 0.15
+    lambda_proto: float = 0.25
     warmup: float = 0.1
     direction: str = "modality"
     neighbours: int | None = None

@@ -128,8 +128,9 @@ fig = figures.show_modalities(case.images, case.affine, label=case.label, classe
 figures.show(fig, alt="The same axial slice in FLAIR, T1ce, T1 and T2, and with the labels over FLAIR")
 
 # %% [markdown]
-# One slice, four answers: oedema is bright on FLAIR and on T2 (where fluid is bright too), the enhancing rim lights up
-# on T1ce alone, and T1 shows a faint shadow. Losing a scan means losing one of these answers.
+# One slice, four answers: on FLAIR the whole tumour is bright, on T2 it is grey beside far brighter fluid, the
+# enhancing part lights up on T1ce alone, and T1 says no more than that something is darker. Losing a scan means losing
+# one of these answers.
 #
 # ## 4 · Labels and nested regions
 #
@@ -160,7 +161,7 @@ print(pd.DataFrame(member, index=BRATS.classes).to_string())
 # %% tags=["hide-input"]
 paint = {"WT": 2, "TC": 1, "ET": 3}
 fig = figures.show_labels(case.images["FLAIR"], {r: masks[r] * np.uint8(paint[r]) for r in masks}, case.affine,
-                          index=figures.fullest_slice(to_lps(case.label, case.affine)), classes=("", "TC", "WT", "ET"))
+                          classes=("", "TC", "WT", "ET"))
 figures.show(fig, alt="The regions WT, TC and ET over the same slice of FLAIR, each inside the one before")
 
 # %% [markdown]
@@ -351,7 +352,7 @@ fig = figures.availability_picture(table, title=f"what {len(table)} training cas
 figures.show(fig, alt="One row per modality and one column per training case, coloured where the scan is there")
 
 # %% [markdown]
-# Read it by column: a patient is rarely complete, and with these rates T2 has few coloured fields, so an encoder for T2
+# Read it by column: hardly any patient is complete. Read it by row: T2 has few coloured fields, so an encoder for T2
 # learns from few patients. This imbalance is what the paper is about.
 
 # %% tags=["check"]
@@ -398,3 +399,93 @@ print(f"median over {len(training[:cases_yardstick])} cases; a case without the 
 # %% tags=["hide-input"]
 fig = figures.subset_heatmap(yardstick, title="best threshold", unit="Dice (median)")
 figures.show(fig, alt="Median Dice of the best threshold, modalities in rows, regions in columns")
+
+# %% [markdown]
+# FLAIR alone goes far for the whole tumour, T1ce alone for the enhancing part, and T1, where the tumour is dark, for
+# next to nothing: the modalities are unequal, as they are in patients. A network has learned something once it beats
+# these numbers.
+
+# %% tags=["check"]
+if layout == "phantom":
+    assert yardstick["WT"].idxmax() == "FLAIR", "on the phantom FLAIR shows the whole tumour best"
+    assert yardstick["ET"].idxmax() == "T1ce", "and T1ce the enhancing part"
+assert yardstick.to_numpy().min() >= 0 and yardstick.to_numpy().max() <= 1, "Dice lies between 0 and 1"
+
+# %% [markdown]
+# ## In practice
+#
+# - Scans that were not taken on one grid must be co-registered first; `load_case` refuses them and says so.
+# - Masks are read by rounding: some files hold 0.99999997. An unknown label value is an error that lists it.
+# - `python data_scripts/prepare_cohort.py --help` prepares a whole cohort in parallel and goes on after a kill.
+# - The numbers of this lesson are measured on synthetic studies, unless you read a real cohort: no clinical result.
+#
+# ## What we built
+#
+# - read a study from its files, and found left and right by the affine, whatever the order of the array
+# - proved that ET lies in TC and TC in WT for every label map
+# - z-scored a scan over its own foreground, and showed what the union of all scans would have leaked
+# - cropped, stored and read a crop without reading the case
+# - drew missing-rate tables that leave nobody without a scan, and compared the rates they claim with those they have
+# - measured the yardstick that every network has to beat
+#
+# ## Exercises
+
+# %% [markdown] tags=["exercise"]
+# ### Exercise 1.1 · Regions from classes
+# Turn an internal label map (0 background, 1 necrosis, 2 oedema, 3 enhancing tumour) into the three regions.
+
+# %% tags=["exercise"]
+def regions(label):
+    """Label map [...] -> {"WT": bool [...], "TC": bool [...], "ET": bool [...]}."""
+    # >>> your turn: 1.1 regions from classes
+    return {"WT": label > 0, "TC": (label == 1) | (label == 3), "ET": label == 3}
+    # <<<
+
+# %% tags=["exercise"]
+exercises.check_1_1(regions)
+
+# %% [markdown] tags=["exercise"]
+# ### Exercise 1.2 · z-score any background
+# Normalise a scan over its own foreground. Its background is the value of its first voxel, and may be anything.
+
+# %% tags=["exercise"]
+def normalise(image):
+    """Scan [X, Y, Z] -> z-scores over its own foreground, exactly 0 in the background."""
+    # >>> your turn: 1.2 z-score any background
+    mask = image != image[0, 0, 0]
+    return np.where(mask, (image - image[mask].mean()) / image[mask].std(), 0.0)
+    # <<<
+
+# %% tags=["exercise"]
+exercises.check_1_2(normalise)
+
+# %% [markdown] tags=["exercise"]
+# ### Exercise 1.3 · Drop some of what is there
+# A *complete* cohort is trained on by dropping scans at random, anew in every step. Draw a random non-empty subset of
+# the scans that a study has, every one with the same chance.
+
+# %% tags=["exercise"]
+def drop(available, rng):
+    """bool [M] with at least one True -> bool [M], a random non-empty part of it."""
+    # >>> your turn: 1.3 drop some of what is there
+    while True:
+        kept = available & (rng.random(len(available)) < 0.5)
+        if kept.any():
+            return kept
+    # <<<
+
+# %% tags=["exercise"]
+exercises.check_1_3(drop)
+
+# %% [markdown] tags=["exercise"]
+# ### Exercise 1.4 · Recall
+# With missing rates of 0.9, 0.9, 0.9 and 0.4, `missing_table` raises an error. Why must it?
+#
+# <details><summary>Answer</summary>
+# There are 0.1 + 0.1 + 0.1 + 0.6 = 0.9 scans per case. Each case needs at least one, so the rates cannot all be kept.
+# </details>
+
+# %% [markdown]
+# ## Next
+#
+# A network that encodes what is there, and does not notice what is not.

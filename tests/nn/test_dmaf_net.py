@@ -1,10 +1,14 @@
 """The whole network: a missing modality never matters, and encode/decode keep their contract."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
 from dmaf_lite.nn import build_network
 from dmaf_lite.nn.dmaf_net import PRESETS
+from dmaf_lite.objectives import build_objective
 from dmaf_lite.spec import BRATS, MYOPS, DatasetSpec
 
 TWO = DatasetSpec("two", ("A", "B"), ("background", "lesion"), {"lesion": frozenset({1})}, ())
@@ -130,3 +134,18 @@ def test_names_presets_and_options_are_checked():
         build_network("dmaf_net", BRATS, widht=8)
     with pytest.raises(ValueError, match="fusion 'max' is not known"):
         build_network("dmaf_net", BRATS, fusion="max")
+
+
+def test_the_documentation_counts_parameters_right():
+    """Every row of the table in docs/paper_to_code.md."""
+    text = (Path(__file__).parents[2] / "docs" / "paper_to_code.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| ([\d,]+) \|(.+)\|$", text, flags=re.MULTILINE)
+    assert len(rows) == 4
+    for name, preset, total, parts in rows:
+        net = build_network(name, BRATS, preset=preset)
+        objective = build_objective("dmaf", BRATS, net, missing_rates=[0.0] * 4, total_steps=10)
+        modules = (net.encoders, net.shared_decoder, net.fusion_decoder, net.fusions, objective)
+        found = [sum(p.numel() for p in module.parameters()) for module in modules]
+        written = [int(part.replace(",", "").replace("-", "0")) for part in parts.split("|")]
+        assert sum(p.numel() for p in net.parameters()) == int(total.replace(",", ""))
+        assert found[:4] == written[:4] and (name == "baseline" or found[4] == written[4])
