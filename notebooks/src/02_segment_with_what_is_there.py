@@ -85,19 +85,24 @@ for name, row in zip(batch.names, available, strict=True):
 # with $\mu, \sigma^2$ over the voxels of one channel of one scan.
 
 # %%
-def nac(x, weight):
-    """Instance norm, LeakyReLU, convolution: [1, C, D, H, W] -> the same shape."""
+def norm(x):
+    """Instance norm: mean 0 and deviation 1 over the voxels of every channel."""
     mean = x.mean((2, 3, 4), keepdim=True)
     variance = x.var((2, 3, 4), keepdim=True, correction=0)
-    x = (x - mean) / torch.sqrt(variance + 1e-5)
-    x = torch.where(x > 0, x, 0.2 * x)
-    return F.conv3d(x, weight, padding=1)
+    return (x - mean) / torch.sqrt(variance + 1e-5)
+
+
+def nac(x, weight):
+    """Norm, LeakyReLU, convolution: [1, C, D, H, W] -> the same shape."""
+    x = norm(x)
+    return F.conv3d(torch.where(x > 0, x, 0.2 * x), weight, padding=1)
 
 # %% [markdown]
 # An **encoder** is a chain of levels, each half the size of the one above (the first keeps the size). The strided
 # convolution $u = w * x$ is kept as it is, and what two bricks find is added: $e_l = u + \text{NAC}(\text{NAC}(u))$.
-# There is one encoder per modality, since a bright voxel means something else on each. Our slow form borrows the
-# weights of the package's network, nothing else.
+# The deepest map is normed at the end, because later lessons compare modalities there. There is one encoder per
+# modality, since a bright voxel means something else on each. Our slow form borrows the weights of the package's
+# network, nothing else.
 
 # %%
 torch.manual_seed(seed)
@@ -111,7 +116,7 @@ def encode(x, encoder):
         u = F.conv3d(x, level.enter.weight, stride=2 if number else 1, padding=1)
         x = u + nac(nac(u, level.refine[0][2].weight), level.refine[1][2].weight)
         pyramid.append(x)
-    return pyramid
+    return [*pyramid[:-1], norm(pyramid[-1])]
 
 # %% [markdown]
 # A **decoder** walks back up. From the deepest map it halves the channels, doubles the size, and adds what the encoder
@@ -213,11 +218,12 @@ for b, (logits, unimodal, deep) in enumerate(slow):
 def loss(logits, label, rarity=False, s=1.0):
     """L_seg = WCE + DL of one study: logits [1, K, D, H, W], label [D, H, W] -> a number."""
     K = logits.shape[1]
-    p = logits[0].softmax(0).flatten(1)  # [K, V]
+    log_p = logits[0].log_softmax(0).flatten(1)  # [K, V]; the log of a softmax could be -inf
+    p = log_p.exp()
     y = torch.stack([label.flatten() == c for c in range(K)]).float()  # [K, V]
     N, V = y.sum(1), y.shape[1]
     w = 1 - N / V if rarity else torch.ones(K)
-    cross_entropy = -(w[:, None] * y * p.log()).sum() / V
+    cross_entropy = -(w[:, None] * y * log_p).sum() / V
     dice = 1 - ((2 * (p * y).sum(1) + s) / (p.sum(1) + N + s + 1e-7)).mean()
     return cross_entropy + dice
 
@@ -239,8 +245,8 @@ for name, rarity, s in (("published", True, 0.0), ("ours", False, 1.0)):
     print(f"{name:10s} gradient {gradient.norm().item():.6f} on a crop without tumour")
 
 # %% [markdown]
-# The published form has next to nothing to say there: $w_0 = 0$ silences the cross-entropy, and the overlap of an absent
-# class is 0 whatever is predicted. What is left comes from the Dice of the background.
+# The published form has little to say there: $w_0 = 0$ silences the cross-entropy, and the overlap of an absent class
+# is 0 whatever is predicted. What is left comes from the Dice of the background.
 
 # %% [markdown]
 # The baseline's objective adds the deep heads, each half as important as the one above, and each modality alone, then
@@ -251,7 +257,8 @@ for name, rarity, s in (("published", True, 0.0), ("ours", False, 1.0)):
 # %%
 def raised(logits, size):
     """Logits of a deep head -> log-probabilities at full size, as logits again."""
-    return F.interpolate(logits.softmax(1), size=size, mode="trilinear", align_corners=True).log()
+    p = F.interpolate(logits.softmax(1), size=size, mode="trilinear", align_corners=True)
+    return p.clamp(min=1e-7).log()
 
 
 def objective(logits, unimodal, deep, label):
@@ -509,8 +516,8 @@ exercises.check_2_3(soft_dice_loss)
 # still not notice if only *one* level divided by the wrong number?
 #
 # <details><summary>Answer</summary>
-# Instance norm divides every channel by its own deviation, so a factor common to all voxels cancels inside NAC. With one
-# wrong level the sum up(w h) + f mixes two scales, and no norm after it can undo that.
+# Instance norm divides every channel by its own deviation, so a factor common to all voxels cancels inside NAC. With
+# one wrong level the sum up(w h) + f mixes two scales, and no norm after it can undo that.
 # </details>
 
 # %% [markdown]
