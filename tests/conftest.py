@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from jaxtyping import install_import_hook
+
+# Shapes in the annotations of these modules are checked in every test; before anything imports them.
+install_import_hook(["dmaf_lite.nn.contract", "dmaf_lite.nn.fusion"], "beartype.beartype")
+
 from pathlib import Path
 
 import pytest

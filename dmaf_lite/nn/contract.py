@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 
@@ -33,9 +34,9 @@ class Pairs:
         modality: int64[P], its modality, ascending.
     """
 
-    available: Tensor
-    study: Tensor
-    modality: Tensor
+    available: Bool[Tensor, "B M"]
+    study: Int[Tensor, " P"]
+    modality: Int[Tensor, " P"]
 
     @classmethod
     def of(cls, available: Tensor, device: torch.device | str = "cpu") -> Pairs:
@@ -79,17 +80,17 @@ class Pairs:
         """k_b, the number of modalities of each study, float32[B] on the pairs' device."""
         return self.available.sum(dim=1).float().to(self.study.device, non_blocking=True)
 
-    def to_dense(self, values: Tensor, fill: float = 0.0) -> Tensor:
+    def to_dense(self, values: Shaped[Tensor, "P *rest"], fill: float = 0.0) -> Shaped[Tensor, "B M *rest"]:
         """Spread packed values [P, ...] to [B, M, ...], with `fill` where a scan is missing."""
         dense = values.new_full((self.B * self.M, *values.shape[1:]), fill)
         dense = dense.index_copy(0, self.study * self.M + self.modality, values)
         return dense.unflatten(0, (self.B, self.M))
 
-    def from_dense(self, dense: Tensor) -> Tensor:
+    def from_dense(self, dense: Shaped[Tensor, "B M *rest"]) -> Shaped[Tensor, "P *rest"]:
         """Pick the packed values [P, ...] out of [B, M, ...]."""
         return dense.flatten(0, 1).index_select(0, self.study * self.M + self.modality)
 
-    def sum_by_study(self, values: Tensor) -> Tensor:
+    def sum_by_study(self, values: Float[Tensor, "P *rest"]) -> Float[Tensor, "B *rest"]:
         """Sum packed values [P, ...] over the modalities of each study -> [B, ...]."""
         return values.new_zeros((self.B, *values.shape[1:])).index_add(0, self.study, values)
 

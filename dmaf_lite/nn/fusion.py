@@ -14,12 +14,13 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from dmaf_lite.nn.contract import Pairs
 
 
-def softmax_over_available(scores: Tensor, pairs: Pairs) -> Tensor:
+def softmax_over_available(scores: Float[Tensor, "P *map"], pairs: Pairs) -> Float[Tensor, "P *map"]:
     """Softmax over the modalities of each study: packed scores [P, ...] -> packed weights [P, ...].
 
     A missing modality's score is *set* to minus infinity (not added to), so its weight is exactly 0.
@@ -27,7 +28,7 @@ def softmax_over_available(scores: Tensor, pairs: Pairs) -> Tensor:
     return pairs.from_dense(pairs.to_dense(scores, fill=-torch.inf).softmax(dim=1))
 
 
-def sigmoid_over_available(scores: Tensor, pairs: Pairs) -> Tensor:
+def sigmoid_over_available(scores: Float[Tensor, "P *map"], pairs: Pairs) -> Float[Tensor, "P *map"]:
     """The gate `sigmoid`: independent gates, divided by their sum over the modalities that are there."""
     gates = scores.sigmoid()
     return gates / pairs.sum_by_study(gates).index_select(0, pairs.study)
@@ -39,8 +40,10 @@ GATES = {"softmax": softmax_over_available, "sigmoid": sigmoid_over_available}
 class MeanFusion(nn.Module):
     """f = sum_m a_m e^m / k over what is there; the weights are 1/k everywhere."""
 
-    def forward(self, e: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        """Fuse e float[P, C, D, H, W] -> f float[B, C, D, H, W], weights float[P, 1, 1, 1, 1]."""
+    def forward(
+        self, e: Float[Tensor, "P C D H W"], pairs: Pairs
+    ) -> tuple[Float[Tensor, "B C D H W"], Float[Tensor, "P 1 1 1 1"]]:
+        """Fuse the packed features e; gives f and the weights."""
         k = pairs.counts.to(e.dtype)[:, None, None, None, None]
         return pairs.sum_by_study(e) / k, (1 / k).index_select(0, pairs.study)
 
@@ -57,8 +60,8 @@ class AttentionBlock(nn.Module):
         self.norm_feedforward = nn.LayerNorm(width)
         self.feedforward = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
-    def forward(self, tokens: Tensor, key_is_there: Tensor) -> Tensor:
-        """tokens float[B, T, d], key_is_there bool[B, T] -> float[B, T, d]."""
+    def forward(self, tokens: Float[Tensor, "B T d"], key_is_there: Bool[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
+        """Let every token look at the tokens that are there."""
         qkv = self.qkv(self.norm_attention(tokens))
         q, k, v = rearrange(qkv, "b t (three h c) -> three b h t c", three=3, h=self.heads)
         mask = key_is_there[:, None, None, :]  # one row of keys for every head and query
@@ -95,8 +98,10 @@ class DMAF(nn.Module):
         nn.init.zeros_(self.restore.weight)
         nn.init.zeros_(self.restore.bias)
 
-    def tokens(self, e: Tensor, pairs: Pairs) -> tuple[Tensor, tuple[int, int, int]]:
-        """Project: e float[P, C, D, H, W] -> tokens float[P, N, C] and their grid."""
+    def tokens(
+        self, e: Float[Tensor, "P C D H W"], pairs: Pairs
+    ) -> tuple[Float[Tensor, "P N C"], tuple[int, int, int]]:
+        """Project: the tokens of every pair, and their grid (N is its number of cells)."""
         size = tuple(min(self.grid, n) for n in e.shape[2:])
         coarse = rearrange(F.adaptive_avg_pool3d(e, size), "p c d h w -> p (d h w) c")
         position = F.interpolate(self.position_embedding, size=size, mode="trilinear", align_corners=False)
@@ -104,8 +109,8 @@ class DMAF(nn.Module):
         modality = self.modality_embedding.index_select(0, pairs.modality)
         return self.project(coarse) + position + modality, size
 
-    def scores(self, e: Tensor, pairs: Pairs) -> Tensor:
-        """S_m: float[P, C, g, g, g], the restored map before up-sampling."""
+    def scores(self, e: Float[Tensor, "P C D H W"], pairs: Pairs) -> Float[Tensor, "P C g1 g2 g3"]:
+        """S_m, the restored map before up-sampling."""
         tokens, size = self.tokens(e, pairs)
         n = tokens.shape[1]
         there = pairs.available.to(e.device, non_blocking=True).repeat_interleave(n, dim=1)  # (B, M N)
@@ -116,8 +121,10 @@ class DMAF(nn.Module):
         d, h, w = size
         return rearrange(self.restore(x), "p (d h w) c -> p c d h w", d=d, h=h, w=w)
 
-    def forward(self, e: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        """Fuse e float[P, C, D, H, W] -> f float[B, C, D, H, W], weights A float[P, C, D, H, W]."""
+    def forward(
+        self, e: Float[Tensor, "P C D H W"], pairs: Pairs
+    ) -> tuple[Float[Tensor, "B C D H W"], Float[Tensor, "P C D H W"]]:
+        """Fuse the packed features e; gives f and the weights A."""
         scores = F.interpolate(self.scores(e, pairs), size=e.shape[2:], mode="trilinear", align_corners=False)
         weights = self.gate(scores, pairs)
         return pairs.sum_by_study(weights * e), weights

@@ -410,7 +410,8 @@ fig = figures.training_curves(log, ["seg", "deep", "unimodal"], smooth=5)
 figures.show(fig, alt="The loss terms seg, deep and unimodal over the training steps")
 
 # %% [markdown]
-# CURVES
+# The losses are far below where they started, and so few steps are far from enough. (`unimodal` is a sum over the scans
+# of a study, so it is larger.)
 
 # %% tags=["check"]
 tail = max(1, len(log) // 4)
@@ -437,7 +438,8 @@ fig = figures.show_labels(scans[0], maps, cohort.meta(name)["affine"], classes=B
 figures.show(fig, alt="A slice of a test study: true labels, predictions from four scans, from FLAIR, from T1")
 
 # %% [markdown]
-# SENTENCE
+# Compare each prediction with the truth on its left: after so few steps the outlines are rough, and how good they are
+# depends on which scans were there. What a longer training reaches is for lessons 07 and 08 to show.
 
 # %% tags=["check"]
 once = torch.as_tensor(scans)[None]

@@ -43,7 +43,6 @@ import torch
 
 from dmaf_lite import figures, recipes
 from dmaf_lite.artifacts import load_or_make
-from dmaf_lite.batches import BatchSettings, TrainingBatches
 from dmaf_lite.exercises import lesson_04 as exercises
 from dmaf_lite.figures.planes import Plane, fullest_slice, to_lps, window
 from dmaf_lite.nn import Pairs
@@ -136,8 +135,14 @@ cohort, split = recipes.open_cohort(cohort_folder)
 net, _ = load_weights(run / "weights.safetensors")
 
 # %%
-batches = TrainingBatches(cohort, split["train"], BatchSettings(crop=(crop,) * 3, batch=4, seed=seed, foreground=1.0))
-images = torch.from_numpy(np.stack([cohort.read(n, [10] * 3, [crop] * 3)[0] for n in batches[0].names]))
+def tumour_crop(name):
+    """Scans [M, D, H, W] and label [D, H, W] of a crop around the tumour."""
+    label = cohort.read(name)[1]
+    start = np.argwhere(label > 0).mean(0) - crop / 2
+    return cohort.read(name, np.clip(start.round(), 0, np.array(label.shape) - crop).astype(int), [crop] * 3)
+
+
+images = torch.stack([torch.from_numpy(tumour_crop(name)[0]) for name in split["train"][:4]])
 available = torch.ones(4, cohort.spec.M, dtype=torch.bool)
 with torch.no_grad():
     features = net.encode(images, available)
