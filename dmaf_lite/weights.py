@@ -40,8 +40,8 @@ def shipped() -> Path:
         WeightsError: If the file is not there.
     """
     if not SHIPPED.is_file():
-        raise WeightsError(f"{SHIPPED.name} is not in dmaf_lite/{SHIPPED.parent.name}; expected the weights that come with "
-                           "the kit. Take a full checkout, or make them: python -m dmaf_lite experiment "
+        raise WeightsError(f"{SHIPPED.name} is not in dmaf_lite/{SHIPPED.parent.name}; expected the weights that come "
+                           "with the kit. Take a full checkout, or make them: python -m dmaf_lite experiment "
                            "notebooks/profiles/experiments/complete.yaml --out runs/complete "
                            f"--ship dmaf_net-seed0 dmaf_lite/{SHIPPED.parent.name}/{SHIPPED.name}")
     return SHIPPED

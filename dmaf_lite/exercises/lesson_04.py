@@ -47,6 +47,6 @@ def check_4_3(choose_neighbours: Callable[[Tensor, int], Tensor]) -> None:
     assert edges.diagonal().all(), "every node is its own neighbour, also one whose feature is 0"
     assert (edges.sum(1) == 3).all(), "every row must hold K neighbours, the node itself included"
     cosine = torch.nn.functional.cosine_similarity(f[:, None], f[None], dim=2)
-    for i in (0, 4, 8):
+    for i in range(9):
         away = cosine[i].masked_fill(edges[i], -2).max()
         assert cosine[i][edges[i]].min() >= away - 1e-6, "the neighbours are the most similar by angle, not by length"

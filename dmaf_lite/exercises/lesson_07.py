@@ -30,9 +30,11 @@ def check_7_2(subset_of: Callable) -> None:
     def sequence(seed: int, first: int = 0) -> list[tuple[bool, ...]]:
         return [tuple(bool(x) for x in subset_of(seed, step, available.copy())) for step in range(first, first + 60)]
 
-    np.random.seed(0), torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002 - an answer that listens to the global generators is found out
+    torch.manual_seed(0)
     once = sequence(0)
-    np.random.seed(5), torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    torch.manual_seed(5)
     assert sequence(0) == once, "asked again, the same seed and step must give the same subset"
     assert all(any(kept) for kept in once), "at least one scan must stay"
     assert not any(kept[1] for kept in once), "a scan that is not there cannot be kept"

@@ -56,8 +56,8 @@ print(f"torch {torch.__version__} on the CPU, profile {profile}")
 # %% [markdown]
 # ## 1 · Covariance alignment, with pencil and paper
 #
-# The **teacher** is the fused map $f$ at the deepest level, a **student** is one modality's map $e^m$ there. Write a map
-# as a table: $V$ voxels (rows) by $d$ channels (columns). Which channels rise together is what the covariance says:
+# The **teacher** is the fused map $f$ at the deepest level, a **student** is one modality's map $e^m$ there. Write a
+# map as a table: $V$ voxels (rows) by $d$ channels (columns). Which channels rise together is what the covariance says:
 #
 # $$ \mathrm{Cov}(X) = \frac{(X - \bar X)^\top (X - \bar X)}{V - 1} \tag{4.1} $$
 
@@ -213,8 +213,8 @@ def draw_covariances():
     return fig
 
 
-figures.show(draw_covariances(), alt="Four covariance matrices of channels: the teacher's, a student's before alignment, "
-             "after its Linear alone has learnt, and after its encoder has learnt")
+figures.show(draw_covariances(), alt="Four covariance matrices of channels: the teacher's, a student's before "
+             "alignment, after its Linear alone has learnt, and after its encoder has learnt")
 
 # %% [markdown]
 # The number above each matrix is its distance to the first one: both routes bring the student's pattern (FLAIR of the
@@ -357,8 +357,8 @@ print(f"of the edges that leave tumour nodes, {(inside @ mates).sum() / inside.s
 # %% [markdown]
 # ## 9 · Neighbours have a floor too
 #
-# Neighbours are chosen by looking at the target. So even a student that knows **nothing**, and weighs all its neighbours
-# alike, gets part of $f$ for free. How much of the variance? On pure noise:
+# Neighbours are chosen by looking at the target. So even a student that knows **nothing**, and weighs all its
+# neighbours alike, gets part of $f$ for free. How much of the variance? On pure noise:
 
 # %%
 noise = torch.randn(20, 125, 64)
@@ -448,7 +448,8 @@ exercises.check_4_1(my_covariance)
 # %% [markdown] tags=["exercise"]
 # ### Exercise 4.2 · Weights along edges
 #
-# `scores` is `[V, V]`, `edges` bool `[V, V]`. Give attention weights: rows sum to 1, and exactly 0 where there is no edge.
+# `scores` is `[V, V]`, `edges` bool `[V, V]`. Give attention weights: rows sum to 1, and exactly 0 where there is
+# no edge.
 
 # %% tags=["exercise"]
 def edge_weights(scores, edges):

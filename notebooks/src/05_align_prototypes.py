@@ -6,8 +6,8 @@
 # %% [markdown]
 # # 05 · Align prototypes
 #
-# Each modality keeps an average picture of each class in its features: a prototype. Here they learn to point the way the
-# fused ones do.
+# Each modality keeps an average picture of each class in its features: a prototype. Here they learn to point the way
+# the fused ones do.
 #
 # **Do** soft class prototypes and their cosine alignment, drawn in two dimensions.
 #
@@ -159,10 +159,10 @@ def loss_by_loops(e, f, y):
 
 
 # %% [markdown]
-# Against the package, on random features of two studies with two students each; the second study has no enhancing tumour.
+# Against the package, on random features of two studies with two students each; the second study has no enhancing
+# tumour.
 
 # %%
-names = split["train"][:2]
 small = labels[:2].clone()
 small[1][small[1] == 3] = 0  # no class 3 here
 small_stats = LabelStats.of(small, len(classes))
@@ -195,7 +195,8 @@ print("equal", same.abs().max().item(), " three times as long", longer.abs().max
 assert same.abs().max() < 1e-6 and longer.abs().max() < 1e-6
 
 # %% [markdown]
-# **The gradient goes to the student only.** Without that, the teacher would learn to see as little as its weakest student.
+# **The gradient goes to the student only.** Without that, the teacher would learn to see as little as its weakest
+# student.
 
 # %% tags=["check"]
 students.grad = teachers.grad = None
@@ -323,8 +324,8 @@ def draw_prototypes():
     return fig
 
 
-figures.show(draw_prototypes(), alt="Prototypes of four classes in two dimensions before and after alignment; lines join "
-             "each modality's prototype to the fused one of the same study and class")
+figures.show(draw_prototypes(), alt="Prototypes of four classes in two dimensions before and after alignment; lines "
+             "join each modality's prototype to the fused one of the same study and class")
 
 # %% [markdown]
 # Each line joins a modality's prototype to its teacher, the star of the same study and colour; on the right the lines
@@ -370,7 +371,8 @@ exercises.check_5_1(membership)
 # %% [markdown] tags=["exercise"]
 # ### Exercise 5.2 · Prototypes without 0/0
 #
-# `e` is `[d, V]`, `y` is `[K, V]`. Give `[K, d]`, equation (5.2), exactly 0 where a class is absent, with finite gradients.
+# `e` is `[d, V]`, `y` is `[K, V]`. Give `[K, d]`, equation (5.2), exactly 0 where a class is absent, with finite
+# gradients.
 
 # %% tags=["exercise"]
 def class_means(e, y):
@@ -387,8 +389,8 @@ exercises.check_5_2(class_means)
 # %% [markdown] tags=["exercise"]
 # ### Exercise 5.3 · The gap
 #
-# `p` and `q` are `[K, d]`, `present` is bool `[K]`. Give $L_{proto}$, equation (5.3), for the student `p` and the teacher
-# `q`.
+# `p` and `q` are `[K, d]`, `present` is bool `[K]`. Give $L_{proto}$, equation (5.3), for the student `p` and the
+# teacher `q`.
 
 # %% tags=["exercise"]
 def proto_gap(p, q, present):

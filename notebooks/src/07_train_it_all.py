@@ -8,7 +8,7 @@
 #
 # Everything of the lessons before in one sum, one step and one loop, and a judgement of what the loop is worth.
 #
-# **Do** train DMAF-Net with its whole objective, stop it, resume it, and set longer-trained weights against a threshold.
+# **Do** train DMAF-Net with its whole objective, stop and resume it, and set trained weights against a threshold.
 #
 # **Learn**
 # - to read the whole objective off one equation, and to say who pays for which part of it
@@ -16,7 +16,7 @@
 # - to make a training that can be killed at any moment and still ends with the same weights
 # - to judge a network fairly against a yardstick that has learned nothing
 #
-# **Need** lessons 02 to 06; 3 minutes, 2 GB of memory; paper section 3 (objective). What the paper does not print is ours.
+# **Need** lessons 02 to 06; 3 minutes, 2 GB of memory; paper section 3 (objective). What it does not print is ours.
 #
 # Not here: all subsets and all metrics. That is lesson 08.
 
@@ -49,7 +49,7 @@ from dmaf_lite import artifacts, figures, recipes
 from dmaf_lite.artifacts import load_or_make
 from dmaf_lite.batches import BatchSettings, TrainingBatches
 from dmaf_lite.cohort import Cohort, read_split
-from dmaf_lite.device import autocast, choose_device, choose_precision
+from dmaf_lite.device import choose_device, choose_precision
 from dmaf_lite.exercises import lesson_07 as exercises
 from dmaf_lite.inference import WindowSettings, subset_probabilities
 from dmaf_lite.metrics import dice
@@ -121,11 +121,13 @@ def lines(terms):
     """One line per term: its value per modality (or in all), its weights, what it adds to the sum."""
     for name, term in terms.items():
         value, weight = term.value.detach(), torch.as_tensor(term.weight)
-        per = dict(zip(BRATS.modalities, value.mean(0).tolist(), strict=True)) if value.ndim == 2 else {"all": float(value.mean())}
+        columns = BRATS.modalities if value.ndim == 2 else ("all",)
+        per = dict(zip(columns, value.mean(0, keepdim=value.ndim == 1).tolist(), strict=True))
         yield {"term": name, **per, "weight": float(weight.mean()), "adds": float(term.contribution())}
 
 
-print(*(f"{name}: {BRATS.subset_name(row.tolist())}" for name, row in zip(batch.names, batch.available, strict=True)), sep="\n")
+for name, row in zip(batch.names, batch.available, strict=True):
+    print(f"{name}: {BRATS.subset_name(row.tolist())}")
 print(pd.DataFrame(lines(terms)).set_index("term").round(3).to_string(na_rep=""))
 
 # %% tags=["check"]
@@ -249,7 +251,7 @@ backwards = {step: again[step] for step in (9, 8, 7)}
 print("step 7 is", *batches[7].names, "with", *(BRATS.subset_name(row.tolist()) for row in batches[7].available))
 
 # %% tags=["check"]
-np.random.seed(1), torch.manual_seed(1)  # what anybody else draws does not matter
+torch.manual_seed(1)  # what anybody else draws does not matter
 assert all(same(batches[step], one) for step, one in backwards.items()), "the same step gives the same batch"
 assert not same(batches[7], batches[8]), "another step gives another batch"
 
@@ -282,7 +284,8 @@ figures.show(fig, alt="One column per training sample of two epochs, filled wher
 
 # %% tags=["check"]
 half = len(train_names)
-first, second = (np.sort(part.to_numpy() @ (1, 2, 4, 8)) for part in (seen["imbalanced"][:half], seen["imbalanced"][half: 2 * half]))
+codes = seen["imbalanced"].to_numpy() @ (1, 2, 4, 8)  # a number for each subset
+first, second = np.sort(codes[:half]), np.sort(codes[half: 2 * half])
 assert np.array_equal(first, second), "imbalanced: an epoch is the table, in another order"
 assert all(masks.any(axis=1).all() for masks in seen.values()), "no study without any scan"
 
@@ -326,7 +329,7 @@ else:
     run = load_or_make("train-it-all", recipes.train_run, to_plain(settings), needs=[cohort_folder])
 log = read_log(run / "log.csv")
 trained, card = load_weights(run / "weights.safetensors", device)
-print(f"{card['recipe']['steps']} steps on {card['hardware']} in {card['precision']}; {card['data'] if 'data' in card else layout}")
+print(f"{card['recipe']['steps']} steps on {card['hardware']} in {card['precision']}, data: {layout}")
 
 # %% tags=["hide-input"]
 fig = figures.training_curves(log, ["seg", "deep", "unimodal", "cov", "att", "proto"], logarithmic=True, smooth=5)
@@ -355,9 +358,10 @@ def paid(log, name):
     return objective.lambdas[name] * ramp * weighted
 
 
-shares = pd.DataFrame({"step": log["step"]} | {n: paid(log, n) / log["seg"].rolling(5, min_periods=1).mean() for n in objective.lambdas})
+level = log["seg"].rolling(5, min_periods=1).mean()
+shares = pd.DataFrame({"step": log["step"]} | {name: paid(log, name) / level for name in objective.lambdas})
 after = shares[(shares["step"] >= warm) & (shares["step"] < warm + max(10, steps // 4))]
-print("part of the segmentation loss after the warm-up:", {n: f"{after[n].mean():.0%}" for n in objective.lambdas})
+print("parts of seg after the warm-up:", {name: f"{after[name].mean():.0%}" for name in objective.lambdas})
 
 # %% tags=["check"]
 rebuilt = log[["seg", "deep", "unimodal"]].sum(axis=1) + sum(paid(log, name) for name in objective.lambdas)
@@ -421,7 +425,7 @@ side = its_card["spacing"][0]
 unseen_seed = seed + 1000
 config = {"train": cases_threshold, "val": 1, "test": cases_unseen, "seed": unseen_seed, "spacing": side}
 unseen, parts = recipes.open_cohort(load_or_make("unseen-cohort", recipes.make_cohort, config))
-print(f"shipped weights: {its_card['recipe']['steps']} steps on {its_card['training_cases']} phantoms, {its_card['date']}")
+print(f"shipped: {its_card['recipe']['steps']} steps on {its_card['training_cases']} phantoms, {its_card['date']}")
 
 # %%
 def segment(net, card, cohort, name):
@@ -449,7 +453,7 @@ def fixed_threshold(region):
 
 
 thresholds = {region: fixed_threshold(region) for region in BEST}
-print("fixed thresholds, in standard deviations above the brain's mean:", {r: f"{t:.1f}" for r, t in thresholds.items()})
+print("in standard deviations above the brain's mean:", {region: f"{t:.1f}" for region, t in thresholds.items()})
 
 # %%
 rows = []
@@ -460,7 +464,8 @@ for name in parts["test"]:
     for region in BEST:
         image, mask = scan_and_region(unseen, name, region)
         scores = {method: dice(BRATS.region_mask(label, region), mask) for method, label in found.items()}
-        scores |= {"fixed threshold": dice(image > thresholds[region], mask), "oracle threshold": threshold_dice(image, mask)}
+        scores["fixed threshold"] = dice(image > thresholds[region], mask)
+        scores["oracle threshold"] = threshold_dice(image, mask)
         rows += [{"case": name, "region": region, "method": m, "dice": d} for m, d in scores.items()]
 scores = pd.DataFrame(rows)
 means = scores.pivot_table(index="method", columns="region", values="dice", sort=False)
@@ -495,8 +500,8 @@ figures.show(fig, alt="One unseen phantom: true labels, the shipped weights, a f
 # - The same notebook trains at full size: `python -m dmaf_lite lessons run --profile gpu-full 07` takes the preset
 #   `full`, 1 mm phantoms and crops of 80 voxels; `--profile brats2020` takes the cohort prepared in
 #   `DMAF_DATA/brats2020` (folders `prepared` and `split`, see `docs/getting_brats.md`). Nobody has run the latter yet.
-# - The same without a notebook: `python -m dmaf_lite train --cohort PREPARED --out RUN --profile SETTINGS.yaml`. Call it
-#   again after a crash, and it goes on.
+# - The same without a notebook: `python -m dmaf_lite train --cohort PREPARED --out RUN --profile SETTINGS.yaml`. Call
+#   it again after a crash, and it goes on.
 # - Where the processor or the GPU computes `bfloat16`, the loop uses it; covariances, prototypes and the monitor stay
 #   in 32 bits.
 # - The log is the only place where a step waits for the device. Log rarely on a GPU.

@@ -6,8 +6,8 @@
 # %% [markdown]
 # # 08 · Evaluate every subset
 #
-# One network, fifteen subsets of scans, three regions, two distances that bear one name, and an answer to "is it better?"
-# that holds.
+# One network, fifteen subsets of scans, three regions, two distances that bear one name, and an answer to "is it
+# better?" that holds.
 #
 # **Do** make the subset table of the shipped weights, test the metrics against a library, and read two longer runs.
 #
@@ -33,6 +33,7 @@ cases_threshold: int = 8  # the same, for choosing a threshold (lesson 07)
 # %% tags=["setup"]
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -68,12 +69,13 @@ path = artifacts.root() / run_name / "weights.safetensors" if run_name else ship
 net, card = load_weights(path, device)
 windows = WindowSettings(window=tuple(card["window"]))
 if layout == "phantom":
-    config = {"train": cases_threshold, "val": 1, "test": cases_unseen, "seed": seed + 1000, "spacing": card["spacing"][0]}
+    config = {"train": cases_threshold, "val": 1, "test": cases_unseen, "seed": seed + 1000,
+              "spacing": card["spacing"][0]}
     folder = load_or_make("unseen-cohort", recipes.make_cohort, config)
 else:
     folder = artifacts.data_folder(layout)  # holds prepared/ and split/
 cohort, names = Cohort(folder / "prepared"), read_split(folder / "split")["test"][:cases]
-print(f"{card['network']}, {card['recipe']['steps']} steps on {card['training_cases']} cases, {card['date']}, commit {card['commit']}")
+print(f"{card['network']}, {card['recipe']['steps']} steps on {card['training_cases']} cases, {card['date']}")
 
 # %%
 images, truth = cohort.read(names[0])
@@ -105,9 +107,9 @@ assert len(subsets) == 2**BRATS.M - 1 and subsets.sum() == BRATS.M * 2 ** (BRATS
 #
 # ## 2 · Two metrics by hand
 #
-# **Dice** asks how much two masks overlap, $2 |P \cap G| / (|P| + |G|)$; both empty counts 1, one empty 0. **HD95** asks
-# how far their surfaces are apart. With $d(p, G)$ the distance in mm from a surface voxel $p$ of the prediction to the
-# nearest surface voxel of the truth, and the other way round, there are two definitions in use:
+# **Dice** asks how much two masks overlap, $2 |P \cap G| / (|P| + |G|)$; both empty counts 1, one empty 0. **HD95**
+# asks how far their surfaces are apart. With $d(p, G)$ the distance in mm from a surface voxel $p$ of the prediction
+# to the nearest surface voxel of the truth, and the other way round, there are two definitions in use:
 # $$ \text{pooled} = Q_{95}\big( \{d(p, G)\} \cup \{d(g, P)\} \big), \qquad
 #    \text{max directed} = \max\big( Q_{95}\{d(p, G)\},\ Q_{95}\{d(g, P)\} \big). $$
 
@@ -157,15 +159,16 @@ np.testing.assert_allclose(compute_dice(*batch).item(), dice(P, G), rtol=1e-6)
 # **One false alarm.** A perfect prediction, and one small ball on the other side of the brain:
 
 # %%
-G = ball((14, 14, 20), 9)
+G = ball((14, 14, 20), 10)
 alarm = ball((33, 33, 20), 1)
 settings = [HD95("pooled"), HD95("max_directed")]
 for name, P in (("without false alarm", G), ("with false alarm", G | alarm)):
-    print(f"{name:20s}", {s.definition: f"{hd95(P, G, (1, 1, 1), setting=s):.1f} mm" for s in settings}, f"Dice {dice(P, G):.3f}")
+    apart = {s.definition: f"{hd95(P, G, (1, 1, 1), setting=s):.1f} mm" for s in settings}
+    print(f"{name:20s} {apart}, Dice {dice(P, G):.3f}")
 
 # %% [markdown]
-# The few voxels of the false alarm are less than one in twenty of all surface voxels, so both percentiles look past it. A second one,
-# in the same place but a little larger, and the definitions part:
+# The few voxels of the false alarm are less than one in twenty of all surface voxels, so both percentiles look past
+# it. A second one, in the same place but a little larger, and the definitions part:
 
 # %%
 sizes = range(1, 6)
@@ -185,8 +188,8 @@ assert all(a <= b for a, b in zip(curves["pooled"], curves["max_directed"], stri
 nothing, diagonal = np.zeros_like(G), float(np.linalg.norm((240, 240, 155)))
 situations = {"missed (nothing predicted)": (nothing, G), "invented (nothing true)": (G, nothing),
               "both empty": (nothing, nothing)}
-written = {rule: {name: hd95(P, T, (1, 1, 1), setting=HD95(empty=rule), diagonal=diagonal) for name, (P, T) in situations.items()}
-           for rule in EMPTY}
+written = {rule: {name: hd95(*pair, (1, 1, 1), setting=HD95(empty=rule), diagonal=diagonal)
+                  for name, pair in situations.items()} for rule in EMPTY}
 print(pd.DataFrame(written).round(1).T.to_string(na_rep="left out"))
 
 # %% tags=["check"]
@@ -233,7 +236,7 @@ print(f"one side empty, of {len(names) * len(subsets)} predictions each\n{empty.
 one = rows.query("metric == 'dice' and region == 'WT' and case == @names[0]").set_index("subset")["value"]
 again = subset_probabilities(net, images, np.array([[True] * BRATS.M]), settings=windows)[0].argmax(0).cpu().numpy()
 assert abs(one["+".join(BRATS.modalities)] - dice(again > 0, truth > 0)) < 1e-3, "a row is what one prediction scores"
-assert abs(table.drop(MEAN).mean()["WT"] - table.loc[MEAN, "WT"]) < 1e-9, "the mean over subsets is that of the subsets shown"
+assert abs(table.drop(MEAN).mean()["WT"] - table.loc[MEAN, "WT"]) < 1e-9, "the last line is the mean of the others"
 
 # %% [markdown]
 # ## 5 · Look at the best and at the worst
@@ -249,15 +252,15 @@ asked = {"all four": (True,) * 4, "T1ce": BRATS.mask_of(["T1ce"]), "T1": BRATS.m
 def look(name):
     """FLAIR, truth, and the label maps of some subsets of one case."""
     scans, truth = cohort.read(name)
-    found = subset_probabilities(net, scans, np.array(list(asked.values())), settings=windows).argmax(1).byte().cpu().numpy()
-    return scans[0], {"truth": truth, **dict(zip(asked, found, strict=True))}
+    found = subset_probabilities(net, scans, np.array(list(asked.values())), settings=windows).argmax(1)
+    return scans[0], {"truth": truth, **dict(zip(asked, found.byte().cpu().numpy(), strict=True))}
 
 # %% tags=["hide-input"]
 for kind, name in (("worst", by_case.index[0]), ("best", by_case.index[-1])):
     scan, shown = look(name)
     shown = {f"{kind}: {k}" if k == "truth" else k: v for k, v in shown.items()}
     fig = figures.show_labels(scan, shown, cohort.meta(name)["affine"], classes=BRATS.classes)
-    figures.show(fig, alt=f"The {kind} case: truth and the predictions from all four scans, T1ce alone and T1 alone over FLAIR")
+    figures.show(fig, alt=f"The {kind} case over FLAIR: truth, predictions from all four scans, T1ce alone, T1 alone")
 
 # %% [markdown]
 # SENTENCE best and worst.
@@ -289,20 +292,22 @@ def of(rows, variant):
 
 by_size = {variant: size_table(of(complete, variant), "dice", regions=regions) for variant in complete["variant"].unique()}
 print(pd.concat(by_size, axis=1).round(3).to_string())
-single = {variant: subset_table(of(complete, variant), "dice", regions=regions).loc[list(BRATS.modalities)] for variant in by_size}
+tables = {variant: subset_table(of(complete, variant), "dice", regions=regions) for variant in by_size}
+single = {variant: table.loc[list(BRATS.modalities)] for variant, table in tables.items()}
 print(pd.concat(single, axis=1).round(3).to_string())
 
 # %% tags=["check"]
 for variant, sizes in by_size.items():
     assert (sizes.mean(axis=1).diff().dropna() > 0).all(), f"{variant}: on average, more modalities are better"
-    assert single[variant].idxmax().to_dict() == {"WT": "FLAIR", "TC": "T1ce", "ET": "T1ce"}, f"{variant}: best single scans"
+    best = single[variant].idxmax().to_dict()
+    assert best == {"WT": "FLAIR", "TC": "T1ce", "ET": "T1ce"}, f"{variant}: the best single scans are {best}"
 
 # %% [markdown]
 # What radiologists know, the numbers show: every further scan helps on average, FLAIR alone is the best single scan for
 # the whole tumour, T1ce alone for the core and for what enhances.
 
 # %% tags=["hide-input"]
-fig = figures.subset_heatmap(subset_table(of(complete, "dmaf_net"), "dice", regions=regions), title="DMAF-Net, longer run: Dice (synthetic)")
+fig = figures.subset_heatmap(tables["dmaf_net"], title="DMAF-Net, longer run: Dice (synthetic)")
 figures.show(fig, alt="Heat map of Dice of the longer DMAF-Net run: fifteen subsets and their mean, by three regions")
 
 # %% [markdown]
@@ -311,8 +316,9 @@ figures.show(fig, alt="Heat map of Dice of the longer DMAF-Net run: fifteen subs
 # ## 7 · Is it better?
 #
 # Two methods, the same cases. A hard case is hard for both, so we look at the **differences** $\delta_i$ per case $i$
-# (subsets and seeds averaged first: they are not independent). How far would their mean move had we met other cases? Draw $n$ of the $n$ cases with
-# replacement, many times, and take the middle 95 % of the means: the **bootstrap interval**.
+# (subsets and seeds averaged first: they are not independent). How far would their mean move had we met other cases?
+# Draw $n$ of the $n$ cases with replacement, many times, and take the middle 95 % of the means: the **bootstrap
+# interval**.
 
 # %%
 def interval_by_hand(differences, draws=4000):
@@ -335,8 +341,8 @@ np.testing.assert_allclose(interval_by_hand(delta), bootstrap_interval(delta), a
 np.testing.assert_allclose(holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])  # smallest x 3, next x 2, never falling
 
 # %% [markdown]
-# Beside the interval stands a Wilcoxon signed-rank $p$, with **Holm's** correction, since whoever looks at three regions
-# has three chances to be fooled. A difference whose interval holds 0 is not called one (`clear` is False).
+# Beside the interval stands a Wilcoxon signed-rank $p$, with **Holm's** correction, since whoever looks at three
+# regions has three chances to be fooled. A difference whose interval holds 0 is not called one (`clear` is False).
 
 # %%
 columns = ["region", "cases", "ours", "other", "difference", "low", "high", "p_holm", "clear"]
@@ -361,8 +367,8 @@ means = scores.groupby(["variant", "region"], sort=False)["value"].mean().unstac
 print(f"mean Dice over subsets, cases and seeds\n{means.round(3).to_string()}")
 
 # %% [markdown]
-# First every variant against the baseline. The unit is the case, with an interval over cases; the seeds are few, so they
-# are shown as they are, one point each, and not put into a formula.
+# First every variant against the baseline. The unit is the case, with an interval over cases; the seeds are few, so
+# they are shown as they are, one point each, and not put into a formula.
 
 # %%
 def seed_differences(one, other, region):
@@ -403,7 +409,7 @@ def verdict(line, seeds):
 
 # %%
 steps_of_method = pd.concat([compare(of(ablation, one), of(ablation, before)).assign(variant=one, before=before)
-                             for before, one in zip(variants[:-1], variants[1:], strict=True)], ignore_index=True)
+                             for before, one in pairwise(variants)], ignore_index=True)
 for (one, before), group in steps_of_method.groupby(["variant", "before"], sort=False):
     print(f"{one}, compared with {before}")
     for line in group.itertuples():
@@ -415,7 +421,7 @@ whole = against_baseline[against_baseline["variant"] == variants[-1]].set_index(
 np.testing.assert_allclose(sums[regions], whole[regions], atol=1e-6)  # the parts add up to the whole
 for line in steps_of_method.itertuples():
     said = verdict(line, seed_differences(line.variant, line.before, line.region))
-    assert ("helped" in said) == (line.low > 0) and ("HURT" in said) == (line.high < 0), "no sentence says more than its interval"
+    assert ("helped" in said) == (line.low > 0) and ("HURT" in said) == (line.high < 0), "never more than the interval"
 
 # %%
 def named(chosen):
@@ -423,11 +429,11 @@ def named(chosen):
     return ", ".join(f"{line.variant} ({line.region})" for line in chosen.itertuples()) or "none"
 
 
-better, worse = (against_baseline[against_baseline["clear"] & (np.sign(against_baseline["difference"]) == sign)] for sign in (1, -1))
-open_ones = against_baseline[~against_baseline["clear"]]
+better = against_baseline[against_baseline["low"] > 0]
+worse = against_baseline[against_baseline["high"] < 0]
 print("Clearly better than the baseline on these phantoms:", named(better))
 print("Clearly worse:", named(worse))
-print("Cannot be told apart with these cases:", named(open_ones))
+print("Cannot be told apart with these cases:", named(against_baseline[~against_baseline["clear"]]))
 
 # %% [markdown]
 # What this table is, and what it is not: synthetic cases, a short budget, three seeds. It can say that a part works as
@@ -437,12 +443,14 @@ print("Cannot be told apart with these cases:", named(open_ones))
 #
 # - For real evaluations: `python -m dmaf_lite evaluate --weights W --cohort PREPARED --out DIR`. Finished cases are
 #   kept, so it can be stopped; `--hd95 pooled/one` and others name the convention.
-# - For a new patient: `python -m dmaf_lite predict --weights W --out DIR CASE_DIR` takes any non-empty subset and writes
-#   a NIfTI file on the patient's own grid. For research and teaching, not a medical device; shipped weights know phantoms only.
+# - For a new patient: `python -m dmaf_lite predict --weights W --out DIR CASE_DIR` takes any non-empty subset and
+#   writes a NIfTI file on the patient's own grid. For research and teaching, not a medical device; shipped weights
+#   know phantoms only.
 # - `ET_post` in the long table is the published post-processing (a very small predicted ET becomes necrosis), shown as
 #   an extra region and never silently.
 # - Choose settings on `val`, look at `test` once. A number chosen on the test set is a training number.
-# - The whole second table again: `python -m dmaf_lite experiment notebooks/profiles/experiments/ablation.yaml --out DIR`.
+# - The whole second table again: `python -m dmaf_lite experiment notebooks/profiles/experiments/ablation.yaml --out
+#   DIR`.
 #
 # ## What we built
 #
@@ -510,13 +518,13 @@ exercises.check_8_3(holm_correction)
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 8.4 · A question
-# Two papers evaluate on the same split. One reports a mean HD95 of ET twice as large as the other's, with nearly the same
-# Dice. Name three things to ask before you call its network worse.
+# Two papers evaluate on the same split. One reports a mean HD95 of ET twice as large as the other's, with nearly the
+# same Dice. Name three things to ask before you call its network worse.
 #
 # <details><summary>Answer</summary>
 #
-# What does an empty side count for: the diagonal, 1, 0, or is the case left out? A single missed ET can outweigh all other
-# cases. Which definition: pooled, or the larger of the two directions? And was small predicted ET removed by
+# What does an empty side count for: the diagonal, 1, 0, or is the case left out? A single missed ET can outweigh all
+# other cases. Which definition: pooled, or the larger of the two directions? And was small predicted ET removed by
 # post-processing? (Then: millimetres or voxels, best or last epoch, chosen on which set.)
 #
 # </details>

@@ -18,7 +18,7 @@ def forgets_weights(terms):
 
 def global_generator(seed, step, available):
     while True:
-        kept = available & (np.random.random(len(available)) < 0.5)
+        kept = available & (np.random.random(len(available)) < 0.5)  # noqa: NPY002 - the mistake itself
         if kept.any():
             return kept
 
