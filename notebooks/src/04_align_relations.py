@@ -31,7 +31,7 @@ spacing: float = 3.0  # mm; voxels of that cohort
 crop: int = 32  # voxels; side of a training crop
 look: int = 64  # voxels; side of the slab that we look at
 steps: int = 120  # of the short run whose features we use
-align_steps: int = 40  # of alignment alone
+align_steps: int = 20  # of alignment alone
 neighbours: int = 4  # K_nn, edges of each node
 
 # %% tags=["setup"]
@@ -160,7 +160,7 @@ print(f"{pairs.P} students of {pairs.B} teachers, V = {V} voxels, d = {d} channe
 # time; in training it moves too, held in place by the segmentation loss.
 
 # %%
-def align(parameters, student, *, steps=align_steps, lr=1e-3):
+def align(parameters, student, *, steps=align_steps, lr=2e-3):
     """Minimise L_cov over some parameters; returns its course."""
     optimizer, course = torch.optim.Adam(parameters, lr), []
     for _ in range(steps):
@@ -361,21 +361,22 @@ print(f"of the edges that leave tumour nodes, {(inside @ mates).sum() / inside.s
 # neighbours alike, gets part of $f$ for free. How much of the variance? On pure noise:
 
 # %%
-noise = torch.randn(20, 125, 64)
+noise, free = torch.randn(20, 125, 64), {}
 for K in (1, 2, 4, 16, 125):
     A = nearest_nodes(noise, K).float() / K  # equal weights: the ignorant query
     G = A @ noise
     slope = (G * noise).sum() / G.square().sum()  # the best that W_v and W_o can do with one number
-    explained = 1 - (slope * G - noise).square().sum() / noise.square().sum()
-    print(f"K_nn = {K:3d}: an ignorant query reaches {explained.item():.0%} of Var(f)")
+    free[K] = 1 - (slope * G - noise).square().sum() / noise.square().sum()
+    print(f"K_nn = {K:3d}: an ignorant query reaches {free[K].item():.0%} of Var(f)")
 
 # %% [markdown]
-# Few neighbours: a floor so high that little is left to learn. With all nodes joined (the default) an ignorant query
-# reaches next to nothing.
+# With few neighbours, half of the target or more comes for free, and the term can fall without anybody learning. With
+# all nodes joined (the default) an ignorant query reaches next to nothing.
 
 # %% tags=["check"]
 assert torch.allclose(nearest_nodes(noise, 1).float() @ noise, noise), "one neighbour is the node itself: all for free"
-assert explained < 0.05, "all nodes joined: nothing for free"
+assert free[2] > 0.5 and free[4] > 0.5, "few neighbours: half of it for free"
+assert free[125] < 0.05, "all nodes joined: nothing for free"
 
 # %% [markdown]
 # ## 10 · Who asks whom

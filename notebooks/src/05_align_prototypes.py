@@ -30,7 +30,7 @@ cases_test: int = 8  # the same, for the final judgement
 spacing: float = 3.0  # mm; voxels of that cohort
 crop: int = 32  # voxels; side of a training crop
 steps: int = 120  # of the short run whose features we use
-align_steps: int = 40  # of alignment alone
+align_steps: int = 20  # of alignment alone
 
 # %% tags=["setup"]
 import copy
@@ -256,7 +256,7 @@ for m, modality in enumerate(cohort.spec.modalities):
 
 # %%
 moved = copy.deepcopy(net)
-optimizer = torch.optim.Adam(moved.encoders.parameters(), lr=1e-3)
+optimizer = torch.optim.Adam(moved.encoders.parameters(), lr=2e-3)
 course = []
 for _ in range(align_steps):
     loss = prototype_loss(moved.encode(images, available).levels[-1], f, batch_stats, pairs.study).mean()
