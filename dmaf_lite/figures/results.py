@@ -67,8 +67,8 @@ def modality_curves(log: pd.DataFrame, states: Sequence[str], modalities: Sequen
         for m in modalities:
             ax.plot(log["step"], log[f"{state}/{m}"].rolling(smooth, min_periods=1).mean(), label=m,
                     color=MODALITY_COLOURS.get(m))
-        ax.set(xlabel="step", title=state)
-    axes[0, 0].legend()
+        ax.set(xlabel="step", title=state.replace("_", " "))
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(modalities))
     return fig
 
 
