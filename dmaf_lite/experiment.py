@@ -160,7 +160,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder; finished runs in it are kept")
     parser.add_argument("--results", type=Path, help="folder for the small table and card that lessons read")
     parser.add_argument("--only", nargs="+", metavar="RUN", help="do these runs now; several processes share a matrix")
-    parser.add_argument("--ship", nargs=2, metavar=("RUN", "FILE"), help="copy a run's weights, with its table, to FILE")
+    parser.add_argument("--ship", nargs=2, metavar=("RUN", "FILE"),
+                        help="copy a run's weights, with its subset table in the card, to FILE")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     parser.add_argument("--dry-run", action="store_true", help="list the runs and stop")
 

@@ -46,7 +46,7 @@ class RunLog:
             csv.DictWriter(file, self.columns).writerow({k: repr(v) for k, v in row.items()})
 
 
-def read_log(path: str | Path):  # noqa: ANN201 - pandas is imported only here
+def read_log(path: str | Path):
     """The log as a DataFrame, one row per logged step."""
     import pandas as pd
 

@@ -43,7 +43,7 @@ class DatasetSpec:
                 raise ValueError(f"{self.name}: region {inner} does not lie in {outer}")
 
     @property
-    def M(self) -> int:  # noqa: N802 - the paper's symbol
+    def M(self) -> int:
         """Number of modalities."""
         return len(self.modalities)
 

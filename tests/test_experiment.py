@@ -29,7 +29,7 @@ def done(tmp_path_factory):
 
 
 def test_every_run_is_there_under_the_same_table(done):
-    folder, settings, rows = done
+    folder, _, rows = done
     names = ["baseline-seed0", "dmaf-seed0", "baseline-seed1", "dmaf-seed1"]  # balanced when interrupted
     assert list(dict.fromkeys(rows["run"])) == names
     tables = {(folder / "runs" / name / "missing_rates.csv").read_text() for name in names}
@@ -83,5 +83,5 @@ def test_the_command_writes_results_and_prints_tables(done, tmp_path, capsys):
 
 @pytest.mark.parametrize("change", [{"variants": {"a": {"netwrok": "x"}}}, {"common": {"stepz": 3}}, {"sedes": [1]}])
 def test_a_misspelt_setting_stops_before_the_first_run(change):
-    with pytest.raises(ValueError, match="netwrok|stepz|sedes"):
+    with pytest.raises(ValueError, match=r"netwrok|stepz|sedes"):
         from_mapping(ExperimentSettings, PROFILE | change)

@@ -22,7 +22,7 @@ def cohort_folder(tmp_path_factory):
 def test_a_cohort_is_made_prepared_and_split(cohort_folder):
     cohort, split = recipes.open_cohort(cohort_folder)
     assert {part: len(names) for part, names in split.items()} == {"train": 3, "val": 1, "test": 1}
-    assert sorted(sum(split.values(), [])) == cohort.names
+    assert sorted(name for names in split.values() for name in names) == cohort.names
     assert cohort.available(cohort.names[0]).all()
 
 

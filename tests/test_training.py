@@ -18,7 +18,13 @@ from dmaf_lite.nn import build_network
 from dmaf_lite.objectives import build_objective
 from dmaf_lite.spec import BRATS
 from dmaf_lite.training import (
-    TrainSettings, batch_settings, build_optimizer, learning_rate, set_learning_rates, train, train_step,
+    TrainSettings,
+    batch_settings,
+    build_optimizer,
+    learning_rate,
+    set_learning_rates,
+    train,
+    train_step,
 )
 from dmaf_lite.weights import load_weights
 

@@ -11,5 +11,5 @@ from dmaf_lite.figures.style import CLASS_COLOURS, MODALITY_COLOURS, REGION_COLO
 from dmaf_lite.figures.volumes import class_legend, draw_slice, show_labels, show_maps, show_modalities, show_planes
 
 __all__ = ["CLASS_COLOURS", "MODALITY_COLOURS", "REGION_COLOURS", "WIDTH", "availability_picture", "class_legend",
-           "draw_slice", "figure", "interval_plot", "modality_curves", "show", "show_labels", "show_maps", "show_modalities",
-           "show_planes", "style", "subset_heatmap", "training_curves"]
+           "draw_slice", "figure", "interval_plot", "modality_curves", "show", "show_labels", "show_maps",
+           "show_modalities", "show_planes", "style", "subset_heatmap", "training_curves"]

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dmaf_lite.figures.planes import (
-    AXIS, PLANES, SIDES, Plane, fullest_slice, head_box, lps_spacing, to_lps, window,
+    AXIS,
+    PLANES,
+    SIDES,
+    Plane,
+    fullest_slice,
+    head_box,
+    lps_spacing,
+    to_lps,
+    window,
 )
 from dmaf_lite.figures.style import CLASS_COLOURS, WIDTH, figure
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -55,17 +56,17 @@ class Pairs:
         return cls(available, study.to(device, non_blocking=True), modality.to(device, non_blocking=True))
 
     @property
-    def B(self) -> int:  # noqa: N802 - the paper's symbol
+    def B(self) -> int:
         """Number of studies."""
         return self.available.shape[0]
 
     @property
-    def M(self) -> int:  # noqa: N802 - the paper's symbol
+    def M(self) -> int:
         """Number of modalities of the data set."""
         return self.available.shape[1]
 
     @property
-    def P(self) -> int:  # noqa: N802 - the symbol used in every docstring
+    def P(self) -> int:
         """Number of pairs."""
         return self.study.shape[0]
 
@@ -73,7 +74,7 @@ class Pairs:
     def blocks(self) -> tuple[tuple[int, int], ...]:
         """Half-open row range of each modality in the packed order."""
         ends = [0, *self.available.sum(dim=0).cumsum(0).tolist()]
-        return tuple(zip(ends[:-1], ends[1:], strict=True))
+        return tuple(pairwise(ends))
 
     @cached_property
     def counts(self) -> Tensor:

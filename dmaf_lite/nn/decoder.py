@@ -9,6 +9,7 @@ Taught in lesson 02.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ class Decoder(nn.Module):
     def __init__(self, channels: Sequence[int], classes: int, *, padding: str, deep: bool) -> None:
         super().__init__()
         self.ups = nn.ModuleList(
-            UpLevel(c_deep, c_skip, padding=padding) for c_skip, c_deep in zip(channels, channels[1:], strict=False)
+            UpLevel(c_deep, c_skip, padding=padding) for c_skip, c_deep in pairwise(channels)
         )
         self.head = nn.Conv3d(channels[0], classes, 1)
         self.deep_heads = nn.ModuleList(nn.Conv3d(c, classes, 1) for c in channels[1:]) if deep else None

@@ -220,8 +220,8 @@ class PlainObjective(nn.Module):
 
     def forward(self, net: nn.Module, features: Features, prediction: Prediction, batch, step: int) -> dict[str, Term]:
         """Terms of one batch; `batch.label` is integer [B, D, H, W]."""
-        return segmentation_terms(prediction, LabelStats.of(batch.label, self.classes, weighting=self.settings.weighting),
-                                  self.settings)
+        stats = LabelStats.of(batch.label, self.classes, weighting=self.settings.weighting)
+        return segmentation_terms(prediction, stats, self.settings)
 
     def end_epoch(self) -> None:
         """Nothing is tracked."""

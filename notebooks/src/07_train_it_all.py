@@ -123,7 +123,7 @@ def lines(terms):
         value, weight = term.value.detach(), torch.as_tensor(term.weight)
         columns = BRATS.modalities if value.ndim == 2 else ("all",)
         per = dict(zip(columns, value.mean(0, keepdim=value.ndim == 1).tolist(), strict=True))
-        yield {"term": name, **per, "weight": float(weight.mean()), "adds": float(term.contribution())}
+        yield {"term": name, **per, "weight": float(weight.mean()), "adds": float(term.contribution().detach())}
 
 
 for name, row in zip(batch.names, batch.available, strict=True):
@@ -224,16 +224,29 @@ for number in range(2):  # the second step uses the memory of the first
     step_by_hand(slow, slow_objective, batch, number, memory)
     train_step(fast, fast_objective, optimizer, batch, number, settings, torch.float32)
 
+# %% [markdown]
+# A trap for whoever compares: some numbers in the network have no effect at all, such as a bias that shifts the scores
+# of all modalities alike before a softmax. Their gradient is 0 but for rounding, and AdamW divides rounding by rounding
+# and takes a full step. So we compare where there is a gradient.
+
+# %%
+first = start()[0]
+gaps = {}
+triples = zip(slow.named_parameters(), fast.parameters(), first.parameters(), strict=True)
+for index, ((name, p), q, p0) in enumerate(triples):
+    real = memory[index]["nu"] > 1e-16 if index in memory else torch.zeros_like(p, dtype=torch.bool)
+    if real.any():
+        gaps[name] = float((p - q)[real].norm() / (q - p0)[real].norm())
+print(f"{len(gaps)} parameters moved; largest difference, as a part of the move: {max(gaps.values()):.1e}")
+
 # %% tags=["check"]
-for (name, p), q in zip(slow.named_parameters(), fast.parameters(), strict=True):
-    torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5, msg=f"{name}: by hand and the package differ")
+assert max(gaps.values()) < 1e-2, f"{max(gaps, key=gaps.get)}: by hand and the package differ"
 assert all(map(torch.equal, before, fast.encoders[absent].parameters())), "an encoder that saw nothing has not moved"
-assert not torch.equal(start()[0].encoders[batch.available[0].int().argmax()].levels[0].enter[0].weight,
-                       fast.encoders[batch.available[0].int().argmax()].levels[0].enter[0].weight), "the others have"
+assert any(name.startswith("encoders.") for name in gaps), "the encoders that saw something have"
 
 # %% [markdown]
-# After two steps by hand and two of the package all weights are equal, and the encoder of the scan that nobody in this
-# batch has is untouched.
+# After two steps by hand and two of the package the weights are the same up to rounding, and the encoder of the scan that
+# nobody in this batch has is untouched.
 #
 # ## 4 · A batch is a function of seed and step
 #
@@ -336,8 +349,8 @@ fig = figures.training_curves(log, ["seg", "deep", "unimodal", "cov", "att", "pr
 figures.show(fig, alt="All six terms over the training steps, logarithmic")
 
 # %% [markdown]
-# All terms come down, the segmentation terms and the distillation terms alike. These are the bare terms, before their
-# weights; `unimodal` and the last three are sums over the scans of a study.
+# The segmentation terms come down. The distillation terms are gaps to a teacher that itself moves, so they need not fall
+# steadily. All are bare, before their weights; `unimodal` and the last three are sums over the scans of a study.
 
 # %% tags=["check"]
 assert np.isfinite(log.to_numpy()).all(), "every number of the log is a number"
@@ -481,7 +494,7 @@ for region in BEST:
 # %% tags=["hide-input"]
 ahead = [region for region in BEST if means.loc["shipped weights", region] > means.loc["oracle threshold", region]]
 print("Against the fixed threshold the shipped weights are ahead for WT and ET;")
-print("against the oracle, which has seen the answer, for", " and ".join(ahead) or "neither", ".")
+print("Against the oracle, which has seen the answer, for:", " and ".join(ahead) or "neither")
 
 # %% tags=["hide-input"]
 name = parts["test"][0]
@@ -494,7 +507,8 @@ fig = figures.show_labels(images[0], shown, unseen.meta(name)["affine"], classes
 figures.show(fig, alt="One unseen phantom: truth, the shipped weights, a fixed threshold on FLAIR, this lesson's run")
 
 # %% [markdown]
-# SENTENCE
+# The shipped weights follow the outline and name the classes; a threshold leaves speckles and knows one class only. Where
+# this lesson's own run is shown, it is what a moment of training gives: the place, not yet the outline.
 #
 # ## In practice
 #
