@@ -328,8 +328,9 @@ figures.show(draw_prototypes(), alt="Prototypes of four classes in two dimension
              "join each modality's prototype to the fused one of the same study and class")
 
 # %% [markdown]
-# Each line joins a modality's prototype to its teacher, the star of the same study and colour; after alignment the
-# lines are so short that the stars hide them. Notice also that the three tumour classes share one spot: so short a
+# Each line joins a modality's prototype to its teacher, the star of the same study and colour. After alignment the
+# modalities of a class have gathered, those of the tumour classes around their stars; the background's still lie apart
+# from theirs (a cosine compares directions, not lengths, and the steps were few). Notice also that the three tumour classes share one spot: so short a
 # training taught the deepest level tumour or not, and little more. What lies in the other directions a picture cannot
 # show, so the number above it decides.
 

@@ -236,7 +236,7 @@ triples = zip(slow.named_parameters(), fast.parameters(), first.parameters(), st
 for index, ((name, p), q, p0) in enumerate(triples):
     real = memory[index]["nu"] > 1e-16 if index in memory else torch.zeros_like(p, dtype=torch.bool)
     if real.any():
-        gaps[name] = float((p - q)[real].norm() / (q - p0)[real].norm())
+        gaps[name] = ((p - q)[real].norm() / (q - p0)[real].norm()).item()
 print(f"{len(gaps)} parameters moved; largest difference, as a part of the move: {max(gaps.values()):.1e}")
 
 # %% tags=["check"]
