@@ -478,7 +478,7 @@ for name in parts["test"]:
         image, mask = scan_and_region(unseen, name, region)
         scores = {method: dice(BRATS.region_mask(label, region), mask) for method, label in found.items()}
         scores["fixed threshold"] = dice(image > thresholds[region], mask)
-        scores["oracle threshold"] = threshold_dice(image, mask)
+        scores["oracle threshold"] = threshold_dice(image, mask) if mask.any() else 1.0  # it would call nothing tumour
         rows += [{"case": name, "region": region, "method": m, "dice": d} for m, d in scores.items()]
 scores = pd.DataFrame(rows)
 means = scores.pivot_table(index="method", columns="region", values="dice", sort=False)

@@ -9,7 +9,7 @@
 # One network, fifteen subsets of scans, three regions, two distances that bear one name, and an answer to "is it
 # better?" that holds.
 #
-# **Do** make the subset table of the shipped weights, test the metrics against a library, and read longer runs.
+# **Do** compute the subset table of the shipped weights, test the metrics against a library, and read longer runs.
 #
 # **Learn**
 # - to evaluate all subsets in one pass, and to prove that nothing is lost by it
