@@ -50,9 +50,9 @@ def main(args: argparse.Namespace) -> int:
             print(f"the book: {write_book(workspace, args.profile)}")
             return 0
         if args.action == "table":
-            from dmaf_lite.lessons.report import subset_tables
+            from dmaf_lite.lessons.report import committed_table, subset_tables
 
-            print(subset_tables(artifact_root(workspace, args.profile)) or "no run has left a table yet")
+            print(subset_tables(artifact_root(workspace, args.profile)) or committed_table(workspace.notebooks))
             return 0
         lessons = workspace.select(args.lessons)
         if args.action == "check":

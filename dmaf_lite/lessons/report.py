@@ -19,3 +19,14 @@ def subset_tables(artifacts: Path) -> str:
         head = f"{path.parent.relative_to(artifacts).as_posix()}: Dice, mean over {rows['case'].nunique()} cases"
         parts.append(f"{head}\n\n{markdown(subset_table(rows))}")
     return "\n".join(parts)
+
+
+def committed_table(notebooks: Path) -> str:
+    """The subset table of the committed longer run behind the shipped weights, as Markdown."""
+    import pandas as pd
+
+    from dmaf_lite.tables import markdown, subset_table
+
+    rows = pd.read_parquet(notebooks / "results" / "complete.parquet")
+    table = markdown(subset_table(rows, "dice"))
+    return f"Dice of the shipped weights on unseen synthetic phantoms (committed longer run)\n\n{table}"
