@@ -12,6 +12,7 @@ from dmaf_lite.__main__ import main
 from dmaf_lite.cohort import Cohort, prepare_cohort
 from dmaf_lite.evaluation import EvaluationSettings, evaluate
 from dmaf_lite.inference import WindowSettings
+from dmaf_lite.lessons.report import committed_table
 from dmaf_lite.phantom import write_brain_cohort
 from dmaf_lite.weights import load_weights, read_card, shipped
 
@@ -67,3 +68,10 @@ def test_predict_works_at_once(unseen, tmp_path):
     assert 2 * (p & g).sum() / (p.sum() + g.sum()) > 0.7
     report = json.loads((tmp_path / "Phantom_000.json").read_text())
     assert sum(report["modality_weights"].values()) == pytest.approx(1, abs=1e-2)
+
+
+def test_the_table_that_make_reproduce_prints_is_the_committed_one_and_says_so():
+    text = committed_table(REPOSITORY / "notebooks")
+    assert "committed longer run" in text and "synthetic" in text
+    mean = read_card(shipped())["dice"]["mean over subsets"]
+    assert f"| mean over subsets | {mean['WT']:.3f} | {mean['TC']:.3f} | {mean['ET']:.3f} |" in text
