@@ -6,16 +6,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -m dmaf_lite
 INSTALL := -c constraints.txt -e .[test]
+QUIET := --LabApp.app_settings_dir=dmaf_lite/explore/settings# no question about news, no look for updates
 CANDIDATES := python3 python3.12 python3.11 python
 # A candidate counts if it runs, is 3.11 or 3.12, and can make environments.
 FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce test lab lessons notebook exercises book check lint clean
+.PHONY: help env reproduce test test-browser lab explore lessons notebook exercises book check lint clean
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 env: $(VENV)/.installed  ## make .venv and install the kit into it
 
@@ -36,8 +37,18 @@ reproduce: env  ## run every lesson in order, print the subset table, write the 
 test: env  ## run the tests
 	$(BIN)/python -m pytest
 
+test-browser: $(VENV)/.browser  ## run the explorers, the application and the book in a real Chromium
+	$(BIN)/python -m pytest -m browser tests/browser
+
+$(VENV)/.browser: $(VENV)/.installed
+	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e .[browser]
+	@touch $@
+
 lab: env  ## open JupyterLab on the first lesson
-	$(BIN)/python -m jupyterlab notebooks/00_check_your_setup.ipynb
+	$(BIN)/python -m jupyterlab $(QUIET) notebooks/00_check_your_setup.ipynb
+
+explore: env  ## open lesson 09 as an application: scans, subsets and weights under the hand
+	$(RUN) explore
 
 lessons: env  ## execute all lessons whose source or code changed, and publish them
 	$(RUN) lessons build

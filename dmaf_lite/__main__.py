@@ -1,4 +1,4 @@
-"""``python -m dmaf_lite train | evaluate | predict | experiment | lessons``: a thin door.
+"""``python -m dmaf_lite train | evaluate | predict | experiment | lessons | explore``: a thin door.
 
 Each command lives in its own module.
 """
@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": ("dmaf_lite.predict", "segment new studies, whatever modalities they have"),
     "experiment": ("dmaf_lite.experiment", "train and score variants x seeds of a profile, run by run"),
     "lessons": ("dmaf_lite.lessons.cli", "build, run and check the notebooks"),
+    "explore": ("dmaf_lite.explore", "open the explorers of lesson 09 as an application"),
 }
 
 

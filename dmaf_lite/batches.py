@@ -9,14 +9,14 @@ Taught in lessons 01 (crops) and 07 (resume).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dmaf_lite.augmentation import AugmentationSettings, apply, draw
+from dmaf_lite.augmentation import Augmentation, AugmentationSettings, apply, draw
 from dmaf_lite.cohort import Cohort
 
 CONDITIONS = ("complete", "imbalanced", "imbalanced+drop")
@@ -27,21 +27,38 @@ class Batch:
     """One training batch.
 
     Attributes:
-        images: float32[B, M, D, H, W], exact 0 where a scan is missing.
-        available: bool[B, M] on the CPU.
+        images: float32[B, M, D, H, W], exact 0 where a scan was not read.
+        available: bool[B, M] on the CPU: what the network may use.
         label: int64[B, D, H, W], internal classes.
         names: The B case names.
+        existing: bool[B, M] on the CPU: what was read.  Default: `available`.  With `keep_dropped` also scans that
+            were dropped at random, for a teacher that sees more than its student.
+        changes: The B changes that are still to be made (see `augmented`); none in a finished batch.
     """
 
     images: Tensor
     available: Tensor
     label: Tensor
     names: tuple[str, ...]
+    existing: Tensor | None = None
+    changes: tuple[Augmentation, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.existing is None:
+            object.__setattr__(self, "existing", self.available)
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; the availability stays on the CPU."""
-        images = self.images.to(device, non_blocking=True)
-        return Batch(images, self.available, self.label.to(device, non_blocking=True), self.names)
+        return replace(self, images=self.images.to(device, non_blocking=True),
+                       label=self.label.to(device, non_blocking=True))
+
+
+def augmented(batch: Batch) -> Batch:
+    """Make the changes that are still to be made, on the device where the batch is."""
+    if not batch.changes:
+        return batch
+    images, labels = zip(*map(apply, batch.changes, batch.images, batch.label), strict=True)
+    return replace(batch, images=torch.stack(images), label=torch.stack(labels), changes=())
 
 
 @dataclass(frozen=True)
@@ -67,6 +84,10 @@ class TrainingBatches(Dataset):
         settings: See `BatchSettings`.
         table: Case name -> bool[M], for the imbalanced conditions.
 
+    Attributes:
+        keep_dropped: Read scans that are dropped at random, too (`Batch.existing`); for objectives with a teacher.
+        augment: False leaves the changes to `augmented`, on the device where the step runs.
+
     Raises:
         ValueError: Unknown condition, no cases, a case without a row, or a case left without any scan.
     """
@@ -83,6 +104,7 @@ class TrainingBatches(Dataset):
         if not names:
             raise ValueError("no training cases were given")
         self.cohort, self.names, self.settings = cohort, list(names), settings
+        self.keep_dropped, self.augment = False, True
         self.allowed = {name: cohort.available(name) for name in self.names}
         if settings.condition != "complete":
             missing_rows = [name for name in self.names if table is None or name not in table]
@@ -104,17 +126,20 @@ class TrainingBatches(Dataset):
         return np.mean([self.allowed[name] for name in self.names], axis=0)
 
     def __getitem__(self, step: int) -> Batch:
-        images, available, labels, names = zip(
+        images, available, labels, names, existing, changes = zip(
             *(self._sample(step * self.settings.batch + b) for b in range(self.settings.batch)), strict=True
         )
-        return Batch(
+        batch = Batch(
             torch.from_numpy(np.stack(images)),
             torch.from_numpy(np.stack(available)),
             torch.from_numpy(np.stack(labels).astype(np.int64)),
             names,
+            torch.from_numpy(np.stack(existing)),
+            changes,
         )
+        return augmented(batch) if self.augment else batch
 
-    def _sample(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    def _sample(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, str, np.ndarray, Augmentation]:
         """The `index`-th sample of the endless stream of epochs."""
         epoch, position = divmod(index, len(self.names))
         order = np.random.default_rng([self.settings.seed, 0, epoch]).permutation(len(self.names))
@@ -122,10 +147,9 @@ class TrainingBatches(Dataset):
         rng = np.random.default_rng([self.settings.seed, 1, index])
         available = self._draw_available(rng, name)
         start = draw_crop(rng, self.cohort.meta(name), self.settings.crop, self.settings.foreground)
-        images, label = self.cohort.read(name, start, self.settings.crop, available)
-        change = draw(rng, len(available), self.settings.augmentation)
-        images, label = apply(change, images, label)
-        return images, available, label, name
+        existing = self.allowed[name] if self.keep_dropped else available
+        images, label = self.cohort.read(name, start, self.settings.crop, existing)
+        return images, available, label, name, existing, draw(rng, len(available), self.settings.augmentation)
 
     def _draw_available(self, rng: np.random.Generator, name: str) -> np.ndarray:
         allowed = self.allowed[name]
@@ -153,9 +177,9 @@ def draw_crop(
     return tuple(int(x) for x in rng.integers(0, room + 1))
 
 
-def batch_loader(batches: TrainingBatches, start: int, stop: int, *, workers: int, pin: bool) -> DataLoader:
-    """The batches of steps start..stop-1 in order; worker processes only read ahead."""
+def batch_loader(batches: TrainingBatches, steps: Sequence[int], *, workers: int, pin: bool) -> DataLoader:
+    """The batches of the given steps in order; worker processes only read ahead."""
     return DataLoader(
-        batches, batch_size=None, sampler=range(start, stop), num_workers=workers, pin_memory=pin,
+        batches, batch_size=None, sampler=steps, num_workers=workers, pin_memory=pin,
         persistent_workers=False, prefetch_factor=4 if workers else None,
     )

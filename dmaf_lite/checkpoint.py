@@ -18,17 +18,17 @@ LAST = Path("checkpoint") / "last.pt"
 
 def save_checkpoint(
     folder: Path, net: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer, *, step: int,
-    factors: Sequence[float],
+    factors: Sequence[float], batches_per_step: int = 1,
 ) -> None:
     """Write the state after `step` steps; a kill while writing leaves the earlier checkpoint."""
-    state = {"step": step, "factors": list(factors), "net": net.state_dict(), "objective": objective.state_dict(),
-             "optimizer": optimizer.state_dict()}
+    state = {"step": step, "factors": list(factors), "batches_per_step": batches_per_step, "net": net.state_dict(),
+             "objective": objective.state_dict(), "optimizer": optimizer.state_dict()}
     with atomic_path(folder / LAST) as partial:
         torch.save(state, partial)
 
 
 def load_checkpoint(
-    folder: Path, net: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path, net: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer, *, batches_per_step: int = 1,
 ) -> tuple[int, list[float]]:
     """Restore the last checkpoint, if there is one.
 
@@ -36,7 +36,8 @@ def load_checkpoint(
         The next step (0 without a checkpoint) and the learning-rate factors of the encoders.
 
     Raises:
-        ValueError: If the file is damaged or belongs to another network.
+        ValueError: If the file is damaged, belongs to another network, or was trained with another number of batches
+            in a step (accumulation times processes): the two halves would then not be one run.
     """
     path = folder / LAST
     if not path.exists():
@@ -49,4 +50,7 @@ def load_checkpoint(
     except Exception as error:  # torch raises many kinds for a damaged file
         raise ValueError(f"{path} cannot be read as a checkpoint of this run ({error}); expected the file that "
                          "training wrote. Delete it to start the run again") from error
+    if state["batches_per_step"] != batches_per_step:
+        raise ValueError(f"{path} was trained with {state['batches_per_step']} batches in a step, this run has "
+                         f"{batches_per_step} (accumulate x processes); start it as before, or in a new folder")
     return state["step"], state["factors"]

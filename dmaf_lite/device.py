@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -40,3 +42,34 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
     """Mixed precision for `dtype` bfloat16, nothing for float32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+def in_float32(device: torch.device) -> AbstractContextManager[None]:
+    """A context in which matrix products keep float32, whatever autocast is on around it.
+
+    Used where bfloat16's 8 bits do not do: covariances and prototypes subtract numbers that are nearly equal,
+    and the monitor compares terms that differ by a few per cent.  The tensors themselves are made float32 by
+    ``.float()`` at the same place.
+    """
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+@contextmanager
+def deterministic_algorithms(on: bool) -> Iterator[None]:
+    """Ask torch for algorithms that give the same digits every time, for the length of a block.
+
+    On a GPU some operations have none (the gradient of trilinear interpolation is one); torch warns when it
+    meets them, and those digits may differ.  On a CPU nothing changes: runs repeat anyway.
+    """
+    if not on:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what the matrix products of CUDA need for it
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])

@@ -3,8 +3,8 @@
 One row per (run, case, subset, region, metric, convention) -> value; every table and figure is a pivot
 of it.  The evaluator knows no method by name: whatever keeps the encode/decode contract is scored alike.
 
-Scored is the box around the brain that was prepared (what is scored: `scoring.py`).  Truth voxels outside the
-box count against dice and sensitivity; distances are taken inside it.
+Scored is the box around the brain that was prepared (what is scored: `scoring.py`; by which rules:
+`conventions.py`).  Truth voxels outside the box count against dice and sensitivity; distances are taken inside it.
 
 Taught in lesson 08.
 """
@@ -15,8 +15,10 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,31 +30,21 @@ from tqdm.auto import tqdm
 from dmaf_lite.atomic import atomic_path
 from dmaf_lite.case import CaseError
 from dmaf_lite.cohort import Cohort
+from dmaf_lite.conventions import CONVENTIONS, EvaluationSettings
 from dmaf_lite.device import choose_device
 from dmaf_lite.inference import WindowSettings, check_window, subset_probabilities
+from dmaf_lite.memory import keep_freed_memory
 from dmaf_lite.metrics import DEFINITIONS, EMPTY, HD95, diagonal_mm
-from dmaf_lite.scoring import SmallRegion, score_case
+from dmaf_lite.scoring import score_case
 from dmaf_lite.settings import from_mapping, read_yaml, to_plain
 from dmaf_lite.weights import load_weights
 
 if TYPE_CHECKING:
     import pandas as pd
 
+# What a bad case or a full device raises; a bug in the kit (TypeError, ...) still stops the run.
+EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)
 COLUMNS = ("run", "case", "subset", "region", "metric", "convention", "value")
-
-
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """Everything that decides the numbers of an evaluation besides network and cases."""
-
-    windows: WindowSettings = field(default_factory=WindowSettings)
-    hd95: tuple[HD95, ...] = (HD95(),)
-    small_region: SmallRegion | None = field(default_factory=SmallRegion)
-
-
-# The public code of RFNet, mmFormer and PASSION: peers.md section 5.
-PEERS = EvaluationSettings(windows=WindowSettings(window=(80, 80, 80), blending="constant"),
-                           hd95=(HD95("pooled", "one"),))
 
 
 class CasesFailed(RuntimeError):
@@ -77,22 +69,48 @@ def evaluate_case(net: nn.Module, cohort: Cohort, name: str, *, settings: Evalua
     Raises:
         CaseError: If the case has no label.
     """
-    import pandas as pd
+    study = _read(cohort, name, settings)
+    labels = _predict(net, study, settings, share_encoder)
+    return _score(labels, study, cohort, name, settings)
 
-    spec, meta, exists = cohort.spec, cohort.meta(name), cohort.available(name)
+
+@dataclass(frozen=True)
+class _Study:
+    """A case as it is scored: images float32[M, D, H, W], truth uint8[D, H, W], the subsets that it can show."""
+
+    images: np.ndarray
+    truth: np.ndarray
+    subsets: list[tuple[bool, ...]]
+    whole: bool  # False: a centre crop, and only what lies in it exists
+
+
+def _read(cohort: Cohort, name: str, settings: EvaluationSettings) -> _Study:
+    meta, exists = cohort.meta(name), cohort.available(name)
     if not meta["labelled"]:
         raise CaseError(name, found="no segmentation", expected="one to compare with",
                         do="leave the case out of the evaluation, or use predict")
-    subsets = [mask for mask in spec.subsets() if not (np.array(mask) & ~exists).any()]
-    images, truth = cohort.read(name)
-    probabilities = subset_probabilities(net, images, np.array(subsets), settings=settings.windows,
+    subsets = [mask for mask in cohort.spec.subsets() if not (np.array(mask) & ~exists).any()]
+    start, size = settings.visible(meta)
+    return _Study(*cohort.read(name, start, size), subsets, whole=start is None)
+
+
+def _predict(net: nn.Module, study: _Study, settings: EvaluationSettings, share_encoder: bool) -> np.ndarray:
+    """uint8[S, D, H, W], the label map of every subset."""
+    probabilities = subset_probabilities(net, study.images, np.array(study.subsets), settings=settings.windows,
                                          share_encoder=share_encoder)
-    labels = probabilities.argmax(dim=1).byte().cpu().numpy()
+    return probabilities.argmax(dim=1).byte().cpu().numpy()
+
+
+def _score(labels: np.ndarray, study: _Study, cohort: Cohort, name: str, settings: EvaluationSettings) -> pd.DataFrame:
+    import pandas as pd
+
+    meta = cohort.meta(name)
     original_spacing = np.linalg.norm(meta["original_affine"][:3, :3], axis=0)
     rows = pd.DataFrame(score_case(
-        labels, truth, subsets=subsets, spec=spec, spacing=meta["spacing"], hd95=settings.hd95,
-        small_region=settings.small_region,
-        diagonal=diagonal_mm(meta["original_shape"], original_spacing), outside=meta["label_outside"],
+        labels, study.truth, subsets=study.subsets, spec=cohort.spec, spacing=meta["spacing"], dice=settings.dice,
+        hd95=settings.hd95, small_region=settings.small_region,
+        diagonal=diagonal_mm(meta["original_shape"], original_spacing),
+        outside=meta["label_outside"] if study.whole else {},
     ))
     rows.insert(0, "case", name)
     return rows
@@ -100,7 +118,7 @@ def evaluate_case(net: nn.Module, cohort: Cohort, name: str, *, settings: Evalua
 
 def evaluate(net: nn.Module, cohort: Cohort, names: Sequence[str], *, settings: EvaluationSettings | None = None,
              run: str = "run", folder: str | Path | None = None, share_encoder: bool = True,
-             progress: bool = True) -> pd.DataFrame:
+             progress: bool = True, in_flight: int = 2) -> pd.DataFrame:
     """The long table of a network on some cases, all subsets in one pass.
 
     Args:
@@ -113,6 +131,8 @@ def evaluate(net: nn.Module, cohort: Cohort, names: Sequence[str], *, settings: 
             A file is only taken up again for the same run name, weights, settings and prepared case.
         share_encoder: False encodes anew for each subset, see `evaluate_naive`.
         progress: Show a bar over the cases.
+        in_flight: Cases whose distances are measured by threads while the network is at the next one. The
+            rows do not depend on it; each holds S label maps in memory.
 
     Returns:
         Columns run, case, subset, region, metric, convention, value.
@@ -125,25 +145,45 @@ def evaluate(net: nn.Module, cohort: Cohort, names: Sequence[str], *, settings: 
 
     settings = settings or EvaluationSettings()
     check_window(net, settings.windows.window)
+    if next(net.parameters()).device.type == "cpu":
+        keep_freed_memory()
     digest = _weights_digest(net)
-    parts, failed = [], {}
-    for name in tqdm(dict.fromkeys(names), desc="evaluate", unit="case", disable=not progress):
+    parts, failed, pending = {}, {}, deque()
+
+    def score(name: str, kept: Path | None, study: _Study, labels: np.ndarray) -> pd.DataFrame:
+        rows = _score(labels, study, cohort, name, settings)
+        if kept:
+            with atomic_path(kept) as partial:
+                rows.to_parquet(partial, index=False)
+        return rows
+
+    def collect(name: str, rows: Callable[[], pd.DataFrame]) -> None:
+        """Take in the rows of a case; what a bad case or a full device raises is kept for the end."""
         try:
-            recipe = [run, digest, to_plain(settings), share_encoder, _case_identity(cohort.meta(name))]
-            kept = folder and Path(folder) / f"{name}.{_sha256(json.dumps(recipe).encode())[:12]}.parquet"
-            if kept and kept.exists():
-                rows = pd.read_parquet(kept)
-            else:
-                rows = evaluate_case(net, cohort, name, settings=settings, share_encoder=share_encoder)
-                if kept:
-                    with atomic_path(kept) as partial:
-                        rows.to_parquet(partial, index=False)
-        # What a bad case or a full device raises; a bug in the kit (TypeError, ...) still stops the run.
-        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            parts[name] = rows().assign(run=run)
+        except EXPECTED as error:
             failed[name] = str(error) or type(error).__name__
-        else:
-            parts.append(rows.assign(run=run))
-    table = pd.concat(parts, ignore_index=True)[list(COLUMNS)] if parts else pd.DataFrame(columns=list(COLUMNS))
+
+    with ThreadPoolExecutor(max(1, in_flight)) as pool:
+        for name in tqdm(dict.fromkeys(names), desc="evaluate", unit="case", disable=not progress):
+            try:
+                recipe = [run, digest, to_plain(settings), share_encoder, _case_identity(cohort.meta(name))]
+                kept = Path(folder) / f"{name}.{_sha256(json.dumps(recipe).encode())[:12]}.parquet" if folder else None
+                if kept and kept.exists():
+                    parts[name] = pd.read_parquet(kept).assign(run=run)
+                    continue
+                study = _read(cohort, name, settings)
+                labels = _predict(net, study, settings, share_encoder)
+            except EXPECTED as error:
+                failed[name] = str(error) or type(error).__name__
+                continue
+            pending.append((name, pool.submit(score, name, kept, study, labels).result))
+            if len(pending) > in_flight:
+                collect(*pending.popleft())
+        while pending:
+            collect(*pending.popleft())
+    done = [parts[name] for name in dict.fromkeys(names) if name in parts]
+    table = pd.concat(done, ignore_index=True)[list(COLUMNS)] if done else pd.DataFrame(columns=list(COLUMNS))
     if failed:
         raise CasesFailed(failed, table)
     return table
@@ -180,7 +220,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cases", type=Path, help="text file with one case name a line; default: every case")
     parser.add_argument("--out", type=Path, required=True, help="folder for rows.parquet and table.md")
     parser.add_argument("--run", help="name in the column `run`; default: the name of the folder --out")
-    parser.add_argument("--settings", type=Path, help="YAML file with settings; default: the window of the weights")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--convention", choices=CONVENTIONS, default="kit",
+                     help="score as published code does; default: %(default)s, with the window of the weights")
+    how.add_argument("--settings", type=Path, help="YAML file with settings of your own")
     parser.add_argument("--window", type=int, nargs="+", help="side of the window in voxels, one number or three")
     parser.add_argument("--hd95", nargs="+", metavar="DEFINITION/EMPTY",
                         help=f"HD95 conventions: {', '.join(DEFINITIONS)} / {', '.join(EMPTY)}")
@@ -208,7 +251,8 @@ def main(args: argparse.Namespace) -> int:
         rows.to_parquet(partial, index=False)
     if len(rows):
         spec = cohort.spec
-        tables = {f"dice, mean over {rows['case'].nunique()} cases": subset_table(rows, "dice", spec=spec)}
+        tables = {f"dice, {setting.name}, mean over {rows['case'].nunique()} cases":
+                  subset_table(rows, "dice", setting.name, spec=spec) for setting in settings.dice}
         tables |= {f"hd95 in mm, {setting.name}": subset_table(rows, "hd95", setting.name, spec=spec)
                    for setting in settings.hd95}
         tables["cases with one side empty"] = empty_table(rows, spec=spec)
@@ -224,12 +268,12 @@ def main(args: argparse.Namespace) -> int:
 
 
 def settings_of(args: argparse.Namespace, card: Mapping[str, Any]) -> EvaluationSettings:
-    """Settings of a command line: the file's, else the default with the window that the weights were trained on."""
-    if args.settings:
-        settings = from_mapping(EvaluationSettings, read_yaml(args.settings))
-    else:
+    """Settings of a command line: the file's or the convention's; the kit's with the window of the training."""
+    settings = from_mapping(EvaluationSettings, read_yaml(args.settings)) if args.settings \
+        else CONVENTIONS[args.convention]
+    if not args.settings and args.convention == "kit":
         window = tuple(card.get("window", WindowSettings.window))
-        settings = EvaluationSettings(windows=WindowSettings(window=window))
+        settings = replace(settings, windows=replace(settings.windows, window=window))
     if args.window:
         if len(args.window) not in (1, 3):
             raise ValueError(f"--window takes one number or three, got {len(args.window)}")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from dmaf_lite.device import autocast, choose_precision
 
@@ -88,12 +89,14 @@ def subset_probabilities(
 
 
 def probabilities_and_weights(
-    net: nn.Module, images: np.ndarray, available: np.ndarray, *, settings: WindowSettings, progress: bool = False
+    net: nn.Module, images: np.ndarray, available: np.ndarray, *, settings: WindowSettings, progress: bool = False,
+    every_level: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Class probabilities of one study, and its modality weights at full size where the network has them.
 
     Returns:
-        float32[K, D, H, W] and float32[M, D, H, W] (exact 0 for a missing modality) or None.
+        float32[K, D, H, W] and float32[M, D, H, W] (exact 0 for a missing modality) or None.  With `every_level` the
+        weights are float32[L, M, D, H, W]: those of the coarser levels are interpolated, and still sum to 1.
     """
     mask = torch.as_tensor(np.asarray(available, dtype=bool))
     classes = 0
@@ -103,12 +106,17 @@ def probabilities_and_weights(
         prediction = net(windows, mask.expand(len(windows), -1))
         classes = prediction.logits.shape[1]
         parts = [prediction.logits.float().softmax(dim=1)]
-        if prediction.modality_weights is not None:
-            parts.append(prediction.pairs.to_dense(prediction.modality_weights[0].float()).squeeze(2))
+        for level in (prediction.modality_weights or [])[: None if every_level else 1]:
+            dense = prediction.pairs.to_dense(level.float()).squeeze(2)
+            same = dense.shape[2:] == windows.shape[2:]
+            parts.append(dense if same else interpolate(dense, windows.shape[2:], mode="trilinear"))
         return torch.cat(parts, dim=1)
 
     blended = _slide(net, images, predictor, settings, progress)[0]
-    return blended[:classes], blended[classes:] if len(blended) > classes else None
+    if len(blended) == classes:
+        return blended, None
+    weights = blended[classes:]
+    return blended[:classes], weights.unflatten(0, (-1, len(mask))) if every_level else weights
 
 
 def _shared(net: nn.Module, windows: Tensor, subsets: Tensor, at_once: int) -> Tensor:

@@ -1,6 +1,6 @@
 """Score one case: every region of every predicted subset, as rows of the long table.
 
-Metrics of a region: dice, sensitivity, precision, volume_ml and truth_ml, hd95 under each convention asked for,
+Metrics of a region: dice and hd95 under each convention asked for, sensitivity, precision, volume_ml and truth_ml,
 and missed / invented (1 where only the prediction / only the truth is empty: the cases on which HD95 conventions
 differ).
 
@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from dmaf_lite.metrics import HD95, TruthSurface, overlap, volume_ml
+from dmaf_lite.metrics import HD95, Dice, TruthSurface, counts, rates, volume_ml
 from dmaf_lite.spec import DatasetSpec
 
 # What the rows without a choice of convention say about themselves.
-CONVENTIONS = {"dice": "both_empty_1", "sensitivity": "undefined_nan", "precision": "undefined_nan",
-               "volume_ml": "-", "truth_ml": "-", "missed": "-", "invented": "-"}
+FIXED = {"sensitivity": "undefined_nan", "precision": "undefined_nan", "volume_ml": "-", "truth_ml": "-",
+         "missed": "-", "invented": "-"}
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class SmallRegion:
 
 
 def score_case(labels: np.ndarray, truth: np.ndarray, *, subsets: Sequence[Sequence[bool]], spec: DatasetSpec,
-               spacing: Sequence[float], diagonal: float, hd95: Sequence[HD95] = (HD95(),),
-               small_region: SmallRegion | None = None,
+               spacing: Sequence[float], diagonal: float, dice: Sequence[Dice] = (Dice(),),
+               hd95: Sequence[HD95] = (HD95(),), small_region: SmallRegion | None = None,
                outside: Mapping[int, int] = MappingProxyType({})) -> Iterator[dict[str, Any]]:
     """Rows (without run and case) of one case.
 
@@ -59,7 +59,7 @@ def score_case(labels: np.ndarray, truth: np.ndarray, *, subsets: Sequence[Seque
         spec: Names regions and subsets.
         spacing: mm per axis of these arrays.
         diagonal: mm, of the original volume.
-        hd95: Conventions of the distance.
+        dice, hd95: Conventions.
         small_region: Post-processing to report as an extra region; skipped where the data set has no such region.
         outside: Internal label -> truth voxels outside these arrays.
     """
@@ -74,21 +74,23 @@ def score_case(labels: np.ndarray, truth: np.ndarray, *, subsets: Sequence[Seque
                 variants[f"{region}_post"] = small_region.apply(label, spec, spacing)
             for shown, variant in variants.items():
                 predicted = spec.region_mask(variant, region)
-                values = _score(predicted, true, true_outside, surface, diagonal, hd95)
+                values = _score(predicted, true, true_outside, surface, diagonal, dice, hd95)
                 for (metric, convention), value in values.items():
                     yield {"subset": name, "region": shown, "metric": metric, "convention": convention,
                            "value": float(value)}
 
 
 def _score(predicted: np.ndarray, true: np.ndarray, true_outside: int, surface: TruthSurface, diagonal: float,
-           hd95: Sequence[HD95]) -> dict[tuple[str, str], float]:
+           dice: Sequence[Dice], hd95: Sequence[HD95]) -> dict[tuple[str, str], float]:
     """(metric, convention) -> value of one region."""
     distances = surface.distances(predicted)
     there, true_there = bool(predicted.any()), bool(true.any()) or true_outside > 0
     voxel_ml = volume_ml(np.ones(1, bool), surface.spacing)
-    values = {**overlap(predicted, true, truth_outside=true_outside),
+    found = counts(predicted, true, truth_outside=true_outside)
+    values = {**rates(*found),
               "volume_ml": volume_ml(predicted, surface.spacing),
               "truth_ml": volume_ml(true, surface.spacing) + true_outside * voxel_ml,
               "missed": true_there and not there, "invented": there and not true_there}
-    rows = {(metric, CONVENTIONS[metric]): value for metric, value in values.items()}
+    rows = {("dice", setting.name): setting.combine(*found) for setting in dice}
+    rows |= {(metric, FIXED[metric]): value for metric, value in values.items()}
     return rows | {("hd95", setting.name): setting.combine(*distances, diagonal=diagonal) for setting in hd95}

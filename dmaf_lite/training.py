@@ -32,17 +32,21 @@ from tqdm.auto import tqdm
 
 from dmaf_lite.atomic import write_text
 from dmaf_lite.augmentation import AugmentationSettings
-from dmaf_lite.batches import Batch, BatchSettings, TrainingBatches, batch_loader
+from dmaf_lite.batches import BatchSettings, TrainingBatches, augmented, batch_loader
 from dmaf_lite.checkpoint import load_checkpoint, save_checkpoint
 from dmaf_lite.cohort import Cohort
-from dmaf_lite.device import autocast, choose_device, choose_precision
+from dmaf_lite.compilation import compile_blocks
+from dmaf_lite.device import choose_device, choose_precision, deterministic_algorithms
+from dmaf_lite.memory import keep_freed_memory
 from dmaf_lite.missing import missing_table, read_table, write_table
 from dmaf_lite.nn import build_network
 from dmaf_lite.objectives import build_objective
 from dmaf_lite.objectives.terms import Term, total
+from dmaf_lite.parallel import data_parallel, process_group, rank, wait_for_all, world_size
 from dmaf_lite.provenance import describe_run
 from dmaf_lite.runlog import RunLog
 from dmaf_lite.settings import from_mapping, read_yaml, to_plain
+from dmaf_lite.step import StepModel, build_optimizer, set_learning_rates, train_step
 from dmaf_lite.weights import save_weights
 
 
@@ -57,7 +61,8 @@ class TrainSettings:
     condition: str = "complete"  # complete | imbalanced | imbalanced+drop, see batches.py
     missing_rates: dict[str, float] = field(default_factory=dict)  # modality -> rate, for the imbalanced conditions
     crop: tuple[int, int, int] = (32, 32, 32)
-    batch: int = 2
+    batch: int = 2  # studies that one process computes at once
+    accumulate: int = 1  # batches whose gradients are added up in one step, where memory does not hold them at once
     steps: int = 600
     foreground: float = 0.5
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
@@ -66,6 +71,8 @@ class TrainSettings:
     poly: float = 0.9  # lr_t = lr (1 - t / steps)^poly
     clip: float = 12.0  # of the gradient's norm; only the rare spike is cut
     precision: str = "auto"
+    compile: bool = False  # torch.compile; the first steps take minutes (benchmarks: what it buys)
+    deterministic: bool = False  # the same digits again on a GPU; slower. A CPU run always repeats
     seed: int = 0
     log_every: int = 10
     checkpoint_every: int = 200
@@ -74,38 +81,6 @@ class TrainSettings:
 def learning_rate(step: int, settings: TrainSettings) -> float:
     """Polynomial decay of the learning rate."""
     return settings.lr * (1 - step / settings.steps) ** settings.poly
-
-
-def build_optimizer(net: nn.Module, objective: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW with one parameter group per encoder, so that each can have a learning rate of its own."""
-    encoders = [list(encoder.parameters()) for encoder in net.encoders]
-    inside = {id(p) for group in encoders for p in group}
-    rest = [p for p in (*net.parameters(), *objective.parameters()) if id(p) not in inside]
-    groups = [{"params": group} for group in (*encoders, rest)]
-    return torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
-
-
-def train_step(
-    net: nn.Module, objective: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, step: int,
-    settings: TrainSettings, dtype: torch.dtype,
-) -> dict[str, Term]:
-    """One step: encode what is there, decode, all loss terms, one update.  Nothing here waits for the device."""
-    optimizer.zero_grad(set_to_none=True)  # an encoder that sees nothing keeps grad None: no decay, no momentum
-    with autocast(batch.images.device, dtype):
-        features = net.encode(batch.images, batch.available)
-        prediction = net.decode(features, batch.available)
-        terms = objective(net, features, prediction, batch, step)
-    total(terms).backward()
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    nn.utils.clip_grad_norm_(parameters, settings.clip)
-    optimizer.step()
-    return terms
-
-
-def set_learning_rates(optimizer: torch.optim.Optimizer, lr: float, factors: Sequence[float]) -> None:
-    """lr^m = gamma^m lr for the encoders, lr for everything else (the last group)."""
-    for group, factor in zip(optimizer.param_groups, (*factors, 1.0), strict=True):
-        group["lr"] = factor * lr
 
 
 def train(
@@ -144,10 +119,15 @@ def train(
     folder = Path(folder)
     run_device = choose_device(device)
     dtype = choose_precision(settings.precision, run_device)
+    if run_device.type == "cpu":
+        keep_freed_memory()
     if settings.condition != "complete" and table is None:
         frame = missing_table(list(names), settings.missing_rates, spec=cohort.spec, seed=settings.seed)
         table = {name: row.to_numpy(dtype=bool) for name, row in frame.iterrows()}
-    open_run(folder, settings, names, table, cohort)
+    first_process = rank() == 0
+    if first_process:
+        open_run(folder, settings, names, table, cohort)
+    wait_for_all()
 
     batches = TrainingBatches(cohort, names, batch_settings(settings), table)
     torch.manual_seed(settings.seed)
@@ -156,37 +136,51 @@ def train(
         settings.objective, cohort.spec, net, total_steps=settings.steps,
         missing_rates=(1 - batches.availability_rates()).tolist(), **settings.objective_options,
     ).to(run_device)
-    optimizer = build_optimizer(net, objective, settings)
-    first, factors = load_checkpoint(folder, net, objective, optimizer)
-    log = RunLog(folder / "log.csv", first)
+    batches.keep_dropped = getattr(objective, "reads_dropped", False)
+    batches.augment = run_device.type == "cpu"  # else on the device, in `on_device`
+    optimizer = build_optimizer(net, objective, lr=settings.lr, weight_decay=settings.weight_decay)
+    batches_per_step = settings.accumulate * world_size()
+    first, factors = load_checkpoint(folder, net, objective, optimizer, batches_per_step=batches_per_step)
+    log = RunLog(folder / "log.csv", first) if first_process else None
+    if settings.compile:
+        compile_blocks(net)
+    model = data_parallel(StepModel(net, objective))
 
     net.train()
     last = min(settings.steps, stop_after or settings.steps)
-    loader = batch_loader(batches, first, last, workers=workers, pin=run_device.type == "cuda")
-    bar = tqdm(zip(range(first, last), loader, strict=True), total=last, initial=first,
-               desc=folder.name, unit="step", disable=not progress)
-    for step, batch in bar:
-        torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout, where a network has it
-        set_learning_rates(optimizer, learning_rate(step, settings), factors)
-        terms = train_step(net, objective, optimizer, batch.to(run_device), step, settings, dtype)
-        if (step + 1) % batches.steps_per_epoch == 0:
-            objective.end_epoch()
-            factors = objective.learning_rate_factors().tolist()
-        if (step + 1) % settings.log_every == 0 or step + 1 == last:
-            row = log_row(terms, objective, step, learning_rate(step, settings), cohort.spec.modalities)
-            if not np.isfinite(row["total"]):
-                raise FloatingPointError(f"{folder}: the loss is {row['total']} at step {step}; expected a finite "
-                                         "number. Lower the learning rate, or use precision: float32")
-            log.add(row)
-            bar.set_postfix(loss=f"{row['total']:.3f}")
-        if (step + 1) % settings.checkpoint_every == 0 or step + 1 == last:
-            save_checkpoint(folder, net, objective, optimizer, step=step + 1, factors=factors)
+    # Step t holds the same studies, however many processes share them out.
+    mine = [(t * settings.accumulate + a) * world_size() + rank()
+            for t in range(first, last) for a in range(settings.accumulate)]
+    loader = iter(batch_loader(batches, mine, workers=workers, pin=run_device.type == "cuda"))
+    steps_per_epoch = -(-batches.steps_per_epoch // batches_per_step)
+    bar = tqdm(range(first, last), total=last, initial=first, desc=folder.name, unit="step",
+               disable=not (progress and first_process))
+    with deterministic_algorithms(settings.deterministic):
+        for step in bar:
+            torch.manual_seed((settings.seed * 1_000_003 + step) * world_size() + rank())  # dropout, where there is any
+            set_learning_rates(optimizer, learning_rate(step, settings), factors)
+            on_device = [augmented(next(loader).to(run_device)) for _ in range(settings.accumulate)]
+            terms = train_step(model, optimizer, on_device, step, clip=settings.clip, dtype=dtype)
+            if (step + 1) % steps_per_epoch == 0:
+                objective.end_epoch()
+                factors = objective.learning_rate_factors().tolist()
+            if first_process and ((step + 1) % settings.log_every == 0 or step + 1 == last):
+                row = log_row(terms, objective, step, learning_rate(step, settings), cohort.spec.modalities)
+                if not np.isfinite(row["total"]):
+                    raise FloatingPointError(f"{folder}: the loss is {row['total']} at step {step}; expected a finite "
+                                             "number. Lower the learning rate, or use precision: float32")
+                log.add(row)
+                bar.set_postfix(loss=f"{row['total']:.3f}")
+            if first_process and ((step + 1) % settings.checkpoint_every == 0 or step + 1 == last):
+                save_checkpoint(folder, net, objective, optimizer, step=step + 1, factors=factors,
+                                batches_per_step=batches_per_step)
 
     net.eval()
-    if last == settings.steps:
+    if first_process and last == settings.steps:
         card = describe_run(cohort, names, to_plain(settings), dtype=dtype, device=run_device)
         save_weights(folder / "weights.safetensors", net, card)
         write_text(folder / "card.json", json.dumps(card, indent=1))
+    wait_for_all()
     return net
 
 
@@ -267,7 +261,8 @@ def main(args: argparse.Namespace) -> int:
         if args.table:
             frame = read_table(args.table, spec=cohort.spec)
             table = {name: row.to_numpy(dtype=bool) for name, row in frame.iterrows()}
-        train(cohort, names, args.out, settings, table=table, device=args.device, workers=args.workers)
+        with process_group(args.device):
+            train(cohort, names, args.out, settings, table=table, device=args.device, workers=args.workers)
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 1

@@ -6,8 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmaf_lite.augmentation import AugmentationSettings, apply, draw
-from dmaf_lite.batches import BatchSettings, TrainingBatches, batch_loader, draw_crop
+from dmaf_lite.batches import BatchSettings, TrainingBatches, augmented, batch_loader, draw_crop
 from dmaf_lite.spec import BRATS
 
 SETTINGS = BatchSettings(crop=(8, 8, 8), seed=3)
@@ -26,7 +25,7 @@ def test_the_same_step_is_the_same_batch_and_another_step_another(tiny_cohort):
 
 def test_worker_processes_change_nothing(tiny_cohort):
     batches = TrainingBatches(tiny_cohort, tiny_cohort.names, SETTINGS)
-    read_ahead = batch_loader(batches, 2, 6, workers=1, pin=False)
+    read_ahead = batch_loader(batches, range(2, 6), workers=1, pin=False)
     for step, batch in zip(range(2, 6), read_ahead, strict=True):
         assert same(batch, batches[step])
 
@@ -89,21 +88,24 @@ def test_a_centred_crop_holds_its_voxel():
         assert all(s <= v < s + 16 for s, v in zip(start, voxel[0], strict=True))
 
 
-def test_a_change_can_be_repeated_and_moves_images_and_label_together():
-    rng = np.random.default_rng(1)
-    label = rng.integers(0, 4, (4, 5, 6))
-    images = np.stack([np.where(label > 0, label, 0).astype(np.float32)] * 4)
-    changes = [draw(np.random.default_rng(9), 4, AugmentationSettings()) for _ in range(2)]
-    first, moved = apply(changes[0], images, label)
-    again, _ = apply(changes[1], images, label)
-    assert np.array_equal(first, again)
-    assert np.array_equal(first[0] != 0, moved > 0)  # the background stays exactly 0
-    for m in range(4):
-        expected = np.where(moved > 0, moved * changes[0].gain[m] + changes[0].shift[m], 0)
-        np.testing.assert_allclose(first[m], expected, rtol=1e-5)
+def test_dropped_scans_are_read_for_a_teacher_only(tiny_cohort):
+    batches = TrainingBatches(tiny_cohort, tiny_cohort.names, SETTINGS)
+    plain = next(b for b in map(batches.__getitem__, range(50)) if not b.available.all())
+    assert torch.equal(plain.existing, plain.available)
+    batches.keep_dropped = True
+    for step in range(20):
+        batch = batches[step]
+        assert not (batch.available & ~batch.existing).any()
+        read = batch.images.flatten(2).abs().sum(2) > 0
+        assert torch.equal(read, batch.existing)
+    assert (batch.existing.sum() > batch.available.sum()) or batch.available.all()
 
 
-def test_without_strength_nothing_changes():
-    change = draw(np.random.default_rng(0), 2, AugmentationSettings(flip=0, gain=0, shift=0))
-    images = np.random.default_rng(0).normal(size=(2, 3, 3, 3)).astype(np.float32)
-    assert np.array_equal(apply(change, images, images[0])[0], images)
+def test_changes_can_wait_for_the_device(tiny_cohort):
+    batches = TrainingBatches(tiny_cohort, tiny_cohort.names, SETTINGS)
+    at_once = batches[3]
+    batches.augment = False
+    waiting = batches[3]
+    assert waiting.changes and not at_once.changes
+    assert not torch.equal(waiting.images, at_once.images)
+    assert same(augmented(waiting), at_once)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dmaf_lite.device import autocast, choose_device, choose_precision, cpu_has_bfloat16
+from dmaf_lite.device import autocast, choose_device, choose_precision, cpu_has_bfloat16, deterministic_algorithms
 
 
 def test_auto_takes_the_best_there_is():
@@ -34,3 +34,13 @@ def test_autocast_is_on_for_bfloat16_only():
 def test_an_unknown_precision_is_refused():
     with pytest.raises(ValueError, match="precision 'half' is not known"):
         choose_precision("half", torch.device("cpu"))
+
+
+def test_deterministic_algorithms_are_asked_for_and_given_back(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with deterministic_algorithms(False):
+        assert not torch.are_deterministic_algorithms_enabled()
+    with pytest.raises(KeyError), deterministic_algorithms(True):
+        assert torch.are_deterministic_algorithms_enabled()
+        raise KeyError
+    assert not torch.are_deterministic_algorithms_enabled()

@@ -3,17 +3,18 @@
 import argparse
 import dataclasses
 import shutil
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from dmaf_lite import evaluation, inference
+from dmaf_lite import evaluation
 from dmaf_lite.cohort import Cohort
+from dmaf_lite.conventions import CONVENTIONS
 from dmaf_lite.evaluation import (
     COLUMNS,
-    PEERS,
     CasesFailed,
     EvaluationSettings,
     add_arguments,
@@ -224,16 +225,16 @@ def test_the_original_volume_decides_the_diagonal_and_what_lies_outside_the_box_
 
 def test_an_interrupted_evaluation_goes_on_where_it_was(net, tiny_cohort, rows, tmp_path, monkeypatch):
     names, calls = tiny_cohort.names, []
-    original = evaluation.evaluate_case
+    original = evaluation._read
 
-    def killed_at_the_third(net, cohort, name, **options):
+    def killed_at_the_third(cohort, name, settings):
         calls.append(name)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return original(net, cohort, name, **options)
+        return original(cohort, name, settings)
 
     options = {"settings": SETTINGS, "run": "r", "folder": tmp_path, "progress": False}
-    monkeypatch.setattr(evaluation, "evaluate_case", killed_at_the_third)
+    monkeypatch.setattr(evaluation, "_read", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         evaluate(net, tiny_cohort, names, **options)
     assert len(list(tmp_path.iterdir())) == 2
@@ -244,10 +245,25 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(net, tiny_cohort, rows, 
     assert not calls
 
 
+def test_cases_in_flight_change_no_row(net, tiny_cohort, rows, monkeypatch):
+    """Scored by threads, also out of order, or one after another."""
+    original = evaluation._score
+
+    def the_first_takes_longest(labels, study, cohort, name, settings):
+        time.sleep(0.3 if name == cohort.names[0] else 0)
+        return original(labels, study, cohort, name, settings)
+
+    monkeypatch.setattr(evaluation, "_score", the_first_takes_longest)
+    for in_flight in (0, 3):
+        again = evaluate(net, tiny_cohort, tiny_cohort.names, settings=SETTINGS, run="r", progress=False,
+                         in_flight=in_flight)
+        pd.testing.assert_frame_equal(again, rows)
+
+
 def test_rows_of_other_weights_settings_or_runs_are_not_taken_up(net, tiny_cohort, tmp_path, monkeypatch):
     calls = []
-    original = evaluation.evaluate_case
-    monkeypatch.setattr(evaluation, "evaluate_case", lambda *a, **k: calls.append(1) or original(*a, **k))
+    original = evaluation._predict
+    monkeypatch.setattr(evaluation, "_predict", lambda *a, **k: calls.append(1) or original(*a, **k))
     options = {"settings": SETTINGS, "folder": tmp_path, "progress": False}
     name = tiny_cohort.names[3:]
     evaluate(net, tiny_cohort, name, **options)
@@ -314,12 +330,7 @@ def test_command_line(net, tiny_cohort, damaged, rows, tmp_path, capsys):
 
 
 def test_settings_survive_a_profile():
-    for settings in (SETTINGS, PEERS, EvaluationSettings(small_region=None)):
+    for settings in (SETTINGS, *CONVENTIONS.values(), EvaluationSettings(small_region=None)):
         assert from_mapping(EvaluationSettings, to_plain(settings)) == settings
     with pytest.raises(ValueError, match="windows"):
         from_mapping(EvaluationSettings, {"window": [8, 8, 8]})
-
-
-def test_peers_option_is_uniform_80_with_half_overlap():
-    assert PEERS.windows == inference.WindowSettings((80, 80, 80), 0.5, "constant")
-    assert PEERS.hd95 == (HD95("pooled", "one"),)

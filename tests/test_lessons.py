@@ -210,6 +210,25 @@ def test_a_run_is_executed_stamped_published_and_skipped_when_current(
     assert any("not those of its source" in problem for problem in rules.check(workspace, changed))
 
 
+@pytest.mark.parametrize(("tag", "state"), [("check", "failed"), ("skip-execution", "ran")])
+def test_a_cell_that_a_run_has_swallowed_fails_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tag: str, state: str
+) -> None:
+    # Some widget libraries take over how a kernel runs cells; papermill then ends well and half is not run.
+    import papermill
+
+    def half_a_run(notebook, out, *args, **kwargs) -> None:
+        for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), start=1):
+            cell.execution_count = None if cell.source == "1 / 0" else count
+        nbformat.write(notebook, out)
+
+    monkeypatch.setattr(papermill, "execute_notebook", half_a_run)
+    lesson = lesson_of(workspace, SOURCE + f'\n# %% tags=["{tag}"]\n1 / 0\n\n# %%\n')
+    (outcome,) = run_lessons(workspace, [lesson])
+    assert outcome.state == state
+    assert ("never executed" in outcome.error) == (state == "failed")
+
+
 def test_normalising_drops_what_changes_for_no_reason() -> None:
     cell = nbformat.v4.new_code_cell("x", metadata={"tags": ["injected-parameters"], "papermill": {}})
     cell.outputs = [nbformat.v4.new_output("stream", text="a\n"), nbformat.v4.new_output("stream", text="b\n"),

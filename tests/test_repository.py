@@ -59,7 +59,8 @@ def test_every_dependency_is_pinned_within_its_bounds_and_has_a_reason() -> None
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     assert pins["torch"] == "2.13.0"
     text = (ROOT / "pyproject.toml").read_text()
-    for extra in (PROJECT["dependencies"], PROJECT["optional-dependencies"]["test"]):
+    extras = PROJECT["optional-dependencies"]
+    for extra in (PROJECT["dependencies"], extras["test"], extras["browser"]):
         for requirement in map(Requirement, extra):
             pin = pins[canonicalize_name(requirement.name)]
             assert requirement.specifier.contains(pin, prereleases=True), f"{requirement} against {pin}"
@@ -68,8 +69,9 @@ def test_every_dependency_is_pinned_within_its_bounds_and_has_a_reason() -> None
 
 
 def test_what_is_imported_is_declared() -> None:
-    names = {"yaml": "pyyaml", "IPython": "jupyterlab", "jupyter_server_mathjax": "jupyter-server-mathjax",
-             "surface_distance": "surface-distance", "traitlets": "jupyterlab", "packaging": "jupyterlab"}
+    names = {"yaml": "pyyaml", "PIL": "pillow", "IPython": "jupyterlab",
+             "jupyter_server_mathjax": "jupyter-server-mathjax", "surface_distance": "surface-distance",
+             "traitlets": "jupyterlab", "packaging": "jupyterlab"}
     declared = {Requirement(d).name for d in PROJECT["dependencies"]}
     own = {"dmaf_lite", *sys.stdlib_module_names}
     for path in [*(ROOT / "dmaf_lite").rglob("*.py"), *(ROOT / "data_scripts").glob("*.py"),
@@ -92,9 +94,10 @@ def test_the_readme_tells_what_it_must_in_the_first_screen() -> None:
     first = "\n".join(README.splitlines()[:20])
     assert "make reproduce" in first and "make test" in first
     assert "For research and teaching, not a medical device; shipped weights know phantoms only." in README
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"\bmake ([a-z]+)", README)) <= targets
-    assert "make test" in (ROOT / ".ci" / "run").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z-]+)", README)) <= targets
+    steps = (ROOT / ".ci" / "run").read_text()
+    assert "make test\n" in steps and "make test-browser " in steps
 
 
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]

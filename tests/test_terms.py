@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dmaf_lite.objectives.terms import Term, in_float32, shares, total
+from dmaf_lite.device import in_float32
+from dmaf_lite.objectives.terms import Term, shares, total
 
 
 def test_total_is_the_mean_over_studies_of_the_weighted_sum_over_modalities():

@@ -17,14 +17,12 @@ from dmaf_lite.missing import missing_table, read_table
 from dmaf_lite.nn import build_network
 from dmaf_lite.objectives import build_objective
 from dmaf_lite.spec import BRATS
+from dmaf_lite.step import StepModel, build_optimizer, set_learning_rates, train_step
 from dmaf_lite.training import (
     TrainSettings,
     batch_settings,
-    build_optimizer,
     learning_rate,
-    set_learning_rates,
     train,
-    train_step,
 )
 from dmaf_lite.weights import load_weights
 
@@ -138,10 +136,10 @@ def test_gamma_scales_the_update_of_its_encoder_only(tiny_cohort):
         torch.manual_seed(0)
         net = build_network("dmaf_net", BRATS, **TINY.network_options)
         objective = build_objective("plain", BRATS, net)
-        optimizer = build_optimizer(net, objective, replace(TINY, weight_decay=0.0))
+        optimizer = build_optimizer(net, objective, lr=TINY.lr, weight_decay=0.0)
         before = weights(net)
         set_learning_rates(optimizer, 1e-3, factors)
-        train_step(net, objective, optimizer, batches[step], 0, TINY, torch.float32)
+        train_step(StepModel(net, objective), optimizer, [batches[step]], 0, clip=TINY.clip)
         moved.append({k: net.state_dict()[k] - v for k, v in before.items()})
     for name in moved[0]:
         ratio = 0.5 if name.startswith("encoders.0") else 1.0
@@ -154,10 +152,10 @@ def test_an_encoder_that_sees_nothing_is_left_alone(tiny_cohort):
     batches = TrainingBatches(tiny_cohort, tiny_cohort.names, batch_settings(TINY), table)
     net = build_network("dmaf_net", BRATS, **TINY.network_options)
     objective = build_objective("plain", BRATS, net)
-    optimizer = build_optimizer(net, objective, replace(TINY, weight_decay=0.1))
+    optimizer = build_optimizer(net, objective, lr=TINY.lr, weight_decay=0.1)
     before = weights(net)
     for step in range(3):
-        train_step(net, objective, optimizer, batches[step], step, TINY, torch.float32)
+        train_step(StepModel(net, objective), optimizer, [batches[step]], step, clip=TINY.clip)
     after = weights(net)
     still = {n.split(".")[1] for n in before if n.startswith("encoders") and torch.equal(before[n], after[n])}
     assert still == {"1", "3"}
@@ -171,7 +169,7 @@ def test_the_learning_rate_decays_to_zero():
 def test_every_parameter_is_in_exactly_one_group():
     net = build_network("dmaf_net", BRATS, **TINY.network_options)
     objective = build_objective("dmaf", BRATS, net, missing_rates=[0.0] * 4, total_steps=10)
-    groups = build_optimizer(net, objective, TINY).param_groups
+    groups = build_optimizer(net, objective, lr=TINY.lr, weight_decay=TINY.weight_decay).param_groups
     listed = [id(p) for group in groups for p in group["params"]]
     everything = {id(p) for module in (net, objective) for p in nn.Module.parameters(module)}
     assert len(listed) == len(set(listed)) and set(listed) == everything and len(groups) == BRATS.M + 1

@@ -1,5 +1,6 @@
 """Static figures in one style.  Every function returns a closed figure: the last line of a cell shows it."""
 
+from dmaf_lite.figures.explorers import class_colours, explored_slice, explored_subset, explored_training
 from dmaf_lite.figures.results import (
     availability_picture,
     interval_plot,
@@ -10,6 +11,7 @@ from dmaf_lite.figures.results import (
 from dmaf_lite.figures.style import CLASS_COLOURS, MODALITY_COLOURS, REGION_COLOURS, WIDTH, figure, show, style
 from dmaf_lite.figures.volumes import class_legend, draw_slice, show_labels, show_maps, show_modalities, show_planes
 
-__all__ = ["CLASS_COLOURS", "MODALITY_COLOURS", "REGION_COLOURS", "WIDTH", "availability_picture", "class_legend",
-           "draw_slice", "figure", "interval_plot", "modality_curves", "show", "show_labels", "show_maps",
-           "show_modalities", "show_planes", "style", "subset_heatmap", "training_curves"]
+__all__ = ["CLASS_COLOURS", "MODALITY_COLOURS", "REGION_COLOURS", "WIDTH", "availability_picture", "class_colours",
+           "class_legend", "draw_slice", "explored_slice", "explored_subset", "explored_training", "figure",
+           "interval_plot", "modality_curves", "show", "show_labels", "show_maps", "show_modalities", "show_planes",
+           "style", "subset_heatmap", "training_curves"]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from torch import nn
 
+from dmaf_lite.nn.adamm import build_adamm
 from dmaf_lite.nn.contract import Features, Pairs, Prediction
 from dmaf_lite.nn.dmaf_net import build_baseline, build_dmaf_net
+from dmaf_lite.nn.mmformer import build_mmformer
+from dmaf_lite.nn.rfnet import build_rfnet
 from dmaf_lite.spec import DatasetSpec
 
-NETWORKS = {"baseline": build_baseline, "dmaf_net": build_dmaf_net}
+NETWORKS = {"baseline": build_baseline, "dmaf_net": build_dmaf_net, "rfnet": build_rfnet, "mmformer": build_mmformer,
+            "adamm": build_adamm}
 
 
 def build_network(name: str, spec: DatasetSpec, **options: object) -> nn.Module:
@@ -20,7 +24,9 @@ def build_network(name: str, spec: DatasetSpec, **options: object) -> nn.Module:
     """
     if name not in NETWORKS:
         raise ValueError(f"network {name!r} is not known; choose one of {sorted(NETWORKS)}")
-    return NETWORKS[name](spec, **options)
+    net = NETWORKS[name](spec, **options)
+    net.name = name  # what a table of pairs, such as network x objective, knows it by
+    return net
 
 
 __all__ = ["NETWORKS", "Features", "Pairs", "Prediction", "build_network"]

@@ -77,6 +77,11 @@ class Pairs:
         return tuple(pairwise(ends))
 
     @cached_property
+    def uniform(self) -> bool:
+        """Whether all studies have the same modalities; packed rows are then a full table (k, B)."""
+        return bool((self.available == self.available[0]).all())
+
+    @cached_property
     def counts(self) -> Tensor:
         """k_b, the number of modalities of each study, float32[B] on the pairs' device."""
         return self.available.sum(dim=1).float().to(self.study.device, non_blocking=True)
@@ -93,6 +98,8 @@ class Pairs:
 
     def sum_by_study(self, values: Float[Tensor, "P *rest"]) -> Float[Tensor, "B *rest"]:
         """Sum packed values [P, ...] over the modalities of each study -> [B, ...]."""
+        if self.uniform:
+            return values.unflatten(0, (-1, self.B)).sum(0)
         return values.new_zeros((self.B, *values.shape[1:])).index_add(0, self.study, values)
 
 
@@ -152,8 +159,8 @@ class Prediction:
         deep_logits: Logits of the fusion decoder at levels 2, 3, ... in their own size; training mode only.
         fused_features: f_l, one float[B, C_l, D_l, H_l, W_l] per level, full size first.
         decoder_features: float[B, C_1, D, H, W], the input of the last convolution.
-        modality_weights: Per level float[P, 1, D_l, H_l, W_l], summing to 1 over the modalities of a
-            study; evaluation mode only.
+        fusion_weights: Per level float[P, C_l or 1, ...], the weight of each modality where the network has one,
+            summing to 1 over the modalities of a study; evaluation mode only.
     """
 
     logits: Tensor
@@ -162,4 +169,12 @@ class Prediction:
     deep_logits: list[Tensor] | None = None
     fused_features: list[Tensor] | None = None
     decoder_features: Tensor | None = None
-    modality_weights: list[Tensor] | None = None
+    fusion_weights: list[Tensor] | None = None
+
+    @cached_property
+    def modality_weights(self) -> list[Tensor] | None:
+        """Per level float[P, 1, D_l, H_l, W_l]: the weights' mean over the channels, made when somebody asks."""
+        if self.fusion_weights is None:
+            return None
+        return [w.mean(dim=1, keepdim=True).expand(-1, 1, *f.shape[2:])
+                for w, f in zip(self.fusion_weights, self.fused_features, strict=True)]

@@ -102,15 +102,10 @@ class DmafNet(nn.Module):
         fused, weights = zip(*(fuse(e, pairs) for fuse, e in zip(self.fusions, features.levels, strict=True)),
                              strict=True)
         decoded = self.fusion_decoder(fused)
-        unimodal = deep = mean_weights = None
+        unimodal = deep = None
         if self.training:
             unimodal = self.shared_decoder.head(self.shared_decoder(features.levels)[0])
             deep = self.fusion_decoder.deep_logits(decoded)
-        else:
-            mean_weights = [
-                w.mean(dim=1, keepdim=True).expand(-1, 1, *e.shape[2:])
-                for w, e in zip(weights, features.levels, strict=True)
-            ]
         return Prediction(
             logits=self.fusion_decoder.head(decoded[0]),
             pairs=pairs,
@@ -118,7 +113,7 @@ class DmafNet(nn.Module):
             deep_logits=deep,
             fused_features=list(fused),
             decoder_features=decoded[0],
-            modality_weights=mean_weights,
+            fusion_weights=None if self.training else list(weights),
         )
 
     def forward(self, images: Tensor, available: Tensor) -> Prediction:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dmaf_lite.nn.blocks import ResidualLevel
+from dmaf_lite.nn.blocks import InstanceNorm, ResidualLevel
 from dmaf_lite.nn.contract import Features, Pairs
 
 Stride = tuple[int, int, int]
@@ -29,7 +29,7 @@ class Encoder(nn.Module):
             ResidualLevel(c_in, c_out, stride=stride, padding=padding)
             for c_in, c_out, stride in zip((1, *channels), channels, strides, strict=False)
         )
-        self.norm = nn.InstanceNorm3d(channels[-1])
+        self.norm = InstanceNorm(channels[-1])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         pyramid = []

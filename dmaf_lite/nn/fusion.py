@@ -23,8 +23,11 @@ from dmaf_lite.nn.contract import Pairs
 def softmax_over_available(scores: Float[Tensor, "P *map"], pairs: Pairs) -> Float[Tensor, "P *map"]:
     """Softmax over the modalities of each study: packed scores [P, ...] -> packed weights [P, ...].
 
-    A missing modality's score is *set* to minus infinity (not added to), so its weight is exactly 0.
+    A missing modality's score is *set* to minus infinity (not added to), so its weight is exactly 0.  Where all
+    studies have the same modalities there is nothing to fill in.
     """
+    if pairs.uniform:
+        return scores.unflatten(0, (-1, pairs.B)).softmax(dim=0).flatten(0, 1)
     return pairs.from_dense(pairs.to_dense(scores, fill=-torch.inf).softmax(dim=1))
 
 
@@ -126,5 +129,7 @@ class DMAF(nn.Module):
     ) -> tuple[Float[Tensor, "B C D H W"], Float[Tensor, "P C D H W"]]:
         """Fuse the packed features e; gives f and the weights A."""
         scores = F.interpolate(self.scores(e, pairs), size=e.shape[2:], mode="trilinear", align_corners=False)
-        weights = self.gate(scores, pairs)
-        return pairs.sum_by_study(weights * e), weights
+        # Channels last, as they lie in memory: weighing and summing then run through it in order.
+        weights = self.gate(scores.movedim(1, -1), pairs)
+        f = pairs.sum_by_study(weights * e.movedim(1, -1))
+        return f.movedim(-1, 1), weights.movedim(-1, 1)

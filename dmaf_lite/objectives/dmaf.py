@@ -145,6 +145,11 @@ class DmafObjective(nn.Module):
         if prediction.fused_features is None:
             raise ValueError(f"{type(net).__name__} gives no fused features, and the distillation terms need them as "
                              "teacher; use a network that fuses per level, or relation='none' and prototype='off'")
+        student, teacher = features.levels[-1].shape[1:], prediction.fused_features[-1].shape[1:]
+        if student != teacher:
+            raise ValueError(f"{type(net).__name__}: the deepest features of one modality are {tuple(student)} and the "
+                             f"fused ones {tuple(teacher)}; expected equal channels and sizes: students are compared "
+                             "with the teacher there. Use another network, or relation='none' and prototype='off'")
         gaps = self.gaps(features, prediction.fused_features[-1], stats)
         if self.training:
             # Also in a step without any student: every process must take part in the exchange.

@@ -18,13 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dmaf_lite.device import in_float32
 from dmaf_lite.objectives.segmentation import LabelStats
-from dmaf_lite.objectives.terms import in_float32
 
 
 def soft_membership(one_hot: Tensor, size: torch.Size | tuple[int, int, int]) -> Tensor:
-    """Share of each class in each voxel of a coarser grid: bool [B, K, D, H, W] -> float32 [B, K, *size]."""
-    return F.adaptive_avg_pool3d(one_hot.float(), tuple(size))
+    """Share of each class in each voxel of a coarser grid: float32 [B, K, D, H, W] -> float32 [B, K, *size]."""
+    return F.adaptive_avg_pool3d(one_hot, tuple(size))
 
 
 def prototypes(features: Tensor, membership: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dmaf_lite.device import in_float32
 from dmaf_lite.nn.contract import Features, Prediction
 from dmaf_lite.objectives.terms import Term
 from dmaf_lite.spec import DatasetSpec
@@ -44,7 +45,7 @@ class LabelStats:
     """What every loss of a batch needs of the label, computed once.
 
     Attributes:
-        one_hot: bool [B, K, D, H, W].
+        one_hot: float32 [B, K, D, H, W], 0 or 1.
         counts: float32 [B, K], voxels per class.
         weights: float32 [B, K], the class weights.
     """
@@ -69,15 +70,21 @@ class LabelStats:
         if label.ndim != 4 or label.is_floating_point() or label.is_complex():
             raise ValueError(f"a label must be integer [B, D, H, W], got {label.dtype} of shape {tuple(label.shape)}; "
                              "convert it with .long() and drop one-hot or channel axes")
-        names = torch.arange(classes, device=label.device, dtype=label.dtype).view(1, -1, 1, 1, 1)
-        one_hot = label.unsqueeze(1) == names
-        counts = one_hot.flatten(2).sum(2).float()  # exact: a crop has far fewer than 2^24 voxels
+        names = torch.arange(classes, device=label.device, dtype=label.dtype)
+        one_hot = (label.unsqueeze(-1) == names).float().movedim(-1, 1)  # channels last in memory, as logits are
+        counts = one_hot.flatten(2).sum(2)  # exact: a crop has far fewer than 2^24 voxels
         weights = 1 - counts / label[0].numel() if weighting == "rarity" else torch.ones_like(counts)
         return cls(one_hot, counts, weights)
 
     def select(self, study: Tensor) -> LabelStats:
         """The statistics of the studies ``study`` (int64 [P]), one entry per index."""
         return LabelStats(*(tensor.index_select(0, study) for tensor in (self.one_hot, self.counts, self.weights)))
+
+
+def sum_over_voxels(a: Tensor, b: Tensor) -> Tensor:
+    """Sum of a * b over the voxels, float32 [B, K, D, H, W] twice -> [B, K], without a map of the products."""
+    with in_float32(a.device):
+        return torch.linalg.vecdot(a.flatten(2), b.flatten(2))
 
 
 def dice_loss(probabilities: Tensor, label: LabelStats, *, smooth: float = 0.0) -> Tensor:
@@ -92,7 +99,7 @@ def dice_loss(probabilities: Tensor, label: LabelStats, *, smooth: float = 0.0) 
     Returns:
         [B].
     """
-    overlap = (probabilities * label.one_hot).flatten(2).sum(2)
+    overlap = sum_over_voxels(probabilities, label.one_hot)
     size = probabilities.flatten(2).sum(2) + label.counts
     return 1 - ((2 * overlap + smooth) / (size + smooth + 1e-7)).mean(1)
 
@@ -108,7 +115,7 @@ def weighted_cross_entropy(log_probabilities: Tensor, label: LabelStats) -> Tens
         [B].
     """
     voxels = log_probabilities[0, 0].numel()
-    per_class = (log_probabilities * label.one_hot).flatten(2).sum(2)
+    per_class = sum_over_voxels(log_probabilities, label.one_hot)
     return -(label.weights * per_class).sum(1) / voxels
 
 

@@ -9,7 +9,6 @@ Taught in lessons 02 and 07.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -52,15 +51,3 @@ def shares(terms: Mapping[str, Term]) -> dict[str, Tensor]:
     """
     reference = terms["seg"].contribution().detach()
     return {name: term.contribution().detach() / reference for name, term in terms.items()}
-
-
-def in_float32(device: torch.device) -> AbstractContextManager:
-    """A context in which matrix products keep float32, whatever autocast is on around it.
-
-    Used where bfloat16's 8 bits do not do: covariances and prototypes subtract numbers that are nearly equal,
-    and the monitor compares terms that differ by a few per cent.  The tensors themselves are made float32 by
-    ``.float()`` at the same place.
-    """
-    if not torch.amp.is_autocast_available(device.type):
-        return nullcontext()
-    return torch.autocast(device.type, enabled=False)

@@ -61,7 +61,8 @@ from dmaf_lite.phantom.realism import threshold_dice
 from dmaf_lite.runlog import read_log
 from dmaf_lite.settings import from_mapping, read_yaml, to_plain
 from dmaf_lite.spec import BRATS
-from dmaf_lite.training import TrainSettings, build_optimizer, learning_rate, train, train_step
+from dmaf_lite.step import StepModel, build_optimizer, train_step
+from dmaf_lite.training import TrainSettings, learning_rate, train
 from dmaf_lite.weights import load_weights, shipped
 
 device = choose_device()
@@ -107,7 +108,7 @@ def start():
     torch.manual_seed(seed)
     net = build_network("dmaf_net", BRATS, **network_options).train()
     objective = build_objective("dmaf", BRATS, net, total_steps=steps, missing_rates=[0.0] * BRATS.M)
-    return net, objective, build_optimizer(net, objective, settings)
+    return net, objective, build_optimizer(net, objective, lr=lr, weight_decay=settings.weight_decay)
 
 
 net, objective, optimizer = start()
@@ -222,7 +223,7 @@ before = [p.clone() for p in fast.encoders[absent].parameters()]
 memory = {}
 for number in range(2):  # the second step uses the memory of the first
     step_by_hand(slow, slow_objective, batch, number, memory)
-    train_step(fast, fast_objective, optimizer, batch, number, settings, torch.float32)
+    train_step(StepModel(fast, fast_objective), optimizer, [batch], number, clip=settings.clip)
 
 # %% [markdown]
 # A trap for whoever compares: some numbers in the network have no effect at all, such as a bias that shifts the scores

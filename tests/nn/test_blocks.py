@@ -1,8 +1,10 @@
 """The bricks, and the one place where a library's kernel had to be avoided."""
 
+import pytest
 import torch
+from torch import nn
 
-from dmaf_lite.nn.blocks import NormActConv, ResidualLevel
+from dmaf_lite.nn.blocks import InstanceNorm, NormActConv, ResidualLevel
 
 
 def test_a_level_halves_and_widens():
@@ -38,3 +40,30 @@ def test_brightness_survives_a_level():
     level = ResidualLevel(1, 8, stride=(1, 1, 1), padding="zeros")
     x = torch.randn(1, 1, 8, 8, 8)
     assert (level(x + 5) - level(x)).abs().max() > 1
+
+
+@pytest.mark.parametrize("studies", [1, 2])
+def test_the_instance_norm_keeps_layout_and_gradient(studies):
+    """torch's own answers in the standard layout, and for one study its gradient is wrong with channels last."""
+    torch.manual_seed(0)
+    x = torch.randn(studies, 4, 6, 5, 7, dtype=torch.float64)
+    g = torch.randn_like(x)
+
+    def run(norm, *tensors):
+        x, g = (t.detach().clone(memory_format=torch.preserve_format) for t in tensors)
+        y = norm(x.requires_grad_())
+        y.backward(g)
+        return y.detach(), x.grad
+
+    expected = run(nn.InstanceNorm3d(4), x, g)
+    last = [t.contiguous(memory_format=torch.channels_last_3d) for t in (x, g)]
+    for tensors in ((x, g), (x, last[1]), (last[0], g), last):
+        y, gradient = run(InstanceNorm(4), *tensors)
+        torch.testing.assert_close(y, expected[0])
+        torch.testing.assert_close(gradient, expected[1])
+    assert run(InstanceNorm(4), *last)[0].is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_a_level_works_with_the_channels_last():
+    x = ResidualLevel(1, 4, stride=(1, 1, 1), padding="zeros")(torch.randn(1, 1, 8, 8, 8))
+    assert x.is_contiguous(memory_format=torch.channels_last_3d)

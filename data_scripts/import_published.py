@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""Turn a published checkpoint of RFNet or mmFormer into a weights file of the kit.
+
+    python data_scripts/import_published.py model_last.pth rfnet.safetensors --form rfnet_passion
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import date
+from pathlib import Path
+
+from dmaf_lite.provenance import commit
+from dmaf_lite.published import FORMS, build_published, load_published
+from dmaf_lite.weights import save_weights
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns the exit status: 0, or 1 where something does not fit."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("checkpoint", type=Path, help="as downloaded: .pth, .pt or .safetensors")
+    parser.add_argument("out", type=Path, help="the .safetensors file to write")
+    parser.add_argument("--form", required=True, choices=list(FORMS), help="which network, in whose form")
+    parser.add_argument("--source", default="a published checkpoint", help="where it comes from, for the card")
+    parser.add_argument("--dry-run", action="store_true", help="only check that everything fits")
+    args = parser.parse_args(argv)
+    form = FORMS[args.form]
+    try:
+        net = build_published(args.form)
+        dropped = load_published(args.checkpoint, net, args.form)
+        if not args.dry_run:
+            # The published trainings used BraTS at 1 mm; neither seed nor recipe is in the file.
+            save_weights(args.out, net, {
+                "network": form.network, "network_options": dict(form.options), "spec": "brats",
+                "spacing": [1.0, 1.0, 1.0], "window": [form.window] * 3, "recipe": {"published": args.form},
+                "seed": None, "commit": commit(), "date": date.today().isoformat(), "source": args.source,
+            })
+    except (ValueError, OSError) as error:  # PublishedError and WeightsError are ValueErrors
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    count = sum(p.numel() for p in net.parameters())
+    print(f"{count:,} parameters fit" + (" (nothing written)" if args.dry_run else f" -> {args.out}"))
+    if dropped:
+        print(f"left out, never used in the released code: {', '.join(dropped)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Where a study to explore comes from: the phantom, a prepared cohort, or a folder of NIfTI files."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmaf_lite.case import Case, load_case, normalise_case
+from dmaf_lite.cohort import Cohort, Layout, files_in_folder, layout_of
+from dmaf_lite.figures.planes import to_lps
+from dmaf_lite.predict import SPACING_TOLERANCE
+from dmaf_lite.spec import BRATS, DatasetSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """One study as the explorers take it.
+
+    Attributes:
+        name: Of the study, for titles.
+        spec: Modalities, classes and regions.
+        images: Modality -> float32 [X, Y, Z], only what exists, 0 outside the head.
+        label: uint8 [X, Y, Z] of internal labels, or None.
+        affine: [4, 4], array index -> mm.
+        synthetic: Whether it is a phantom; then every title says so.
+    """
+
+    name: str
+    spec: DatasetSpec
+    images: Mapping[str, np.ndarray]
+    label: np.ndarray | None
+    affine: np.ndarray
+    synthetic: bool = False
+
+    @property
+    def title(self) -> str:
+        """The name, and that it is synthetic where it is."""
+        return f"{self.name} (synthetic)" if self.synthetic else self.name
+
+    def lps(self) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+        """Scans and label in LPS order, as the figures take them."""
+        images = {name: np.ascontiguousarray(to_lps(image, self.affine)) for name, image in self.images.items()}
+        return images, None if self.label is None else np.ascontiguousarray(to_lps(self.label, self.affine))
+
+
+def phantom_study(seed: int = 0, index: int = 0, *, spacing: float = 3.0) -> Study:
+    """A synthetic study, made now: about a second at 3 mm, several at 1 mm."""
+    from dmaf_lite.phantom.brain import BrainSettings, make_brain_case
+
+    case = make_brain_case(seed, index, BrainSettings(spacing=spacing))
+    return Study(case.name, BRATS, case.images, case.label, case.affine, synthetic=True)
+
+
+def cohort_study(cohort: Cohort, name: str) -> Study:
+    """A case of a prepared cohort: z-scored scans, cropped to the head.
+
+    Raises:
+        CaseError: The case is not in the store, or damaged.
+    """
+    images, label = cohort.read(name)
+    there = dict(zip(cohort.spec.modalities, images, strict=True))
+    return Study(name, cohort.spec, {m: there[m] for m in cohort.meta(name)["modalities"]}, label,
+                 cohort.meta(name)["affine"], synthetic=cohort.layout.name == "phantom")
+
+
+def folder_study(folder: str | Path, layout: str | Layout = "brats2020") -> Study:
+    """A folder of NIfTI files, with any non-empty subset of the scans and maybe a segmentation.
+
+    Raises:
+        CaseError: No scan under the names of the layout, or files that do not fit together.
+    """
+    layout = layout_of(layout)
+    case = load_case(files_in_folder(folder, layout), spec=layout.spec, labels=layout.labels)
+    return Study(case.name, layout.spec, case.images, case.label, case.affine, synthetic=layout.name == "phantom")
+
+
+def on_grid_of(study: Study, card: Mapping[str, Any]) -> Study:
+    """The study as the network of a weights' card sees it: z-scored, cropped, resampled where the voxels differ.
+
+    Args:
+        study: Any; one that is prepared already stays as it is, up to rounding.
+        card: Of the weights: its data set, spacing and window.
+
+    Raises:
+        ValueError: If the weights are for another data set.
+
+    Warns:
+        UserWarning: The axes are not those that the weights have seen.
+    """
+    if card["spec"] != study.spec.name:
+        raise ValueError(f"the weights were trained on {card['spec']}, {study.name} is a study of {study.spec.name}; "
+                         "use weights and study of one data set")
+    spacing = np.linalg.norm(study.affine[:3, :3], axis=0)
+    known = np.asarray(card["spacing"], dtype=float)
+    same = np.abs(spacing / known - 1).max() <= SPACING_TOLERANCE
+    case = Case(study.name, dict(study.images), study.label, study.affine, tuple(float(s) for s in spacing))
+    if case.orientation != "LPS":
+        warnings.warn(f"{study.name}: its axes point to {case.orientation}, those of BraTS and of the phantom to LPS; "
+                      "the weights have not seen this orientation (docs/native_scans.md)", stacklevel=2)
+    normal = normalise_case(case, minimum=tuple(card.get("window", (32, 32, 32))),
+                            spacing=None if same else float(known.mean()))
+    return Study(study.name, study.spec, normal.images, normal.label, normal.affine, study.synthetic)

@@ -1,0 +1,51 @@
+"""What every explorer has besides being live: a picture of its present state, and a sentence about it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# matplotlib is not made for threads, and a training that is watched live is drawn by one.
+DRAWING = threading.RLock()
+
+
+def figure_png(fig: Figure, *, dpi: float | None = None) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    memory = io.BytesIO()
+    with DRAWING:
+        fig.savefig(memory, format="png", **({"dpi": dpi} if dpi else {}))
+    return memory.getvalue()
+
+
+class Pictured:
+    """Adds ``image/png`` with a text alternative to a widget's display data.
+
+    Saved notebooks and HTML pages have no kernel: they show this picture where the widget was.
+    """
+
+    def figure(self) -> Figure | None:
+        """The present state as a static figure; None while there is nothing to show."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """The present state in a sentence or two."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return self.describe()
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        bundle = super()._repr_mimebundle_(**options)  # type: ignore[misc]
+        data = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
+        data["text/plain"] = self.describe()
+        with DRAWING:
+            fig = self.figure()
+            if fig is None:
+                return data, {}
+            data["image/png"] = base64.b64encode(figure_png(fig)).decode("ascii")
+        return data, {"image/png": {"alt": self.describe()}}
