@@ -10,20 +10,20 @@ import torch
 from dmaf_lite.provenance import hardware
 
 
-def seconds(work: Callable[[], object], device: torch.device, *, repeats: int = 5) -> float:
-    """Smallest wall time of one call, after one call to warm up; waits for the device."""
+def seconds(work: Callable[[], object], device: torch.device, *, repeats: int = 5, warm_up: bool = True) -> float:
+    """Smallest wall time of one call, after one call to warm up where asked for; waits for the device."""
     def wait() -> None:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
     times = []
-    for _ in range(repeats + 1):
+    for _ in range(repeats + warm_up):
         wait()
         start = time.perf_counter()
         work()
         wait()
         times.append(time.perf_counter() - start)
-    return min(times[1:])
+    return min(times[warm_up:])
 
 
 def roof(device: torch.device) -> dict[str, object]:

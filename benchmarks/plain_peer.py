@@ -16,6 +16,7 @@ public code.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +59,7 @@ class Joins(nn.Module):
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        pairs = list(zip(channels, channels[1:], strict=False))
+        pairs = list(pairwise(channels))
         self.rise = nn.ModuleList(brick(deep, c) for c, deep in pairs)
         self.merge = nn.ModuleList(nn.Sequential(brick(2 * c, c), brick(c, c, 1)) for c, _ in pairs)
 
@@ -155,7 +156,8 @@ def similarities(f: Tensor, one_hot: Tensor) -> Tensor:
     y = one_hot.float()
     maps = []
     for c in range(K):
-        q = (f * y[:, c: c + 1]).sum((2, 3, 4), keepdim=True) / (y[:, c].sum((1, 2, 3))[:, None, None, None, None] + 1e-5)
+        size = y[:, c: c + 1].sum((2, 3, 4), keepdim=True)
+        q = (f * y[:, c: c + 1]).sum((2, 3, 4), keepdim=True) / (size + 1e-5)
         maps.append(F.cosine_similarity(f, q.expand_as(f), dim=1, eps=1e-5))
     return torch.stack(maps, 1)
 

@@ -30,8 +30,10 @@ def blocks_label(batch: int, side: int) -> torch.Tensor:
     return label
 
 
-def measure_step(*, method: str, side: int, batch: int = 1, modalities: int = 3, precision: str = "float32",
-                 preset: str = "lite", compile: bool = False, repeats: int = 4, device: str = "cpu") -> dict[str, float]:
+def measure_step(
+    *, method: str, side: int, batch: int = 1, modalities: int = 3, precision: str = "float32", preset: str = "lite",
+    compile: bool = False, repeats: int = 4, device: str = "cpu",
+) -> dict[str, float]:
     """Seconds, GFLOP and peak bytes of a step with the first `modalities` scans of every study.
 
     Args:

@@ -25,11 +25,14 @@ class WindowSettings:
     """How a volume is cut into windows and put together again."""
 
     window: tuple[int, int, int] = (32, 32, 32)  # the training crop of the 3 mm phantom; peers: 80^3
-    overlap: float = 0.5  # as in the peers
+    # Peers: 0.5.  On six phantoms 0.25 changed the mean Dice of the shipped weights over all subsets from .7323 to
+    # .7313, in 0.58 of the time.
+    overlap: float = 0.25
     blending: str = "gaussian"  # "constant": every window counts alike, as in the peers
     windows_at_once: int = 4  # encoded together
     decode_at_once: int = 16  # (window, subset) pairs decoded together; 15 subsets of one window fit
-    precision: str = "float32"  # "auto": bfloat16 where the hardware has it, then digits differ slightly
+    # bfloat16 where the hardware computes it: .7321 in place of .7323 there.  "float32": the same digits everywhere.
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         if self.blending not in ("gaussian", "constant"):
@@ -106,7 +109,7 @@ def probabilities_and_weights(
         prediction = net(windows, mask.expand(len(windows), -1))
         classes = prediction.logits.shape[1]
         parts = [prediction.logits.float().softmax(dim=1)]
-        for level in (prediction.modality_weights or [])[: None if every_level else 1]:
+        for level in (prediction.modality_weights or [])[:1]:
             dense = prediction.pairs.to_dense(level.float()).squeeze(2)
             same = dense.shape[2:] == windows.shape[2:]
             parts.append(dense if same else interpolate(dense, windows.shape[2:], mode="trilinear"))

@@ -25,7 +25,7 @@ from dmaf_lite.volume import paste
 from dmaf_lite.weights import save_weights
 
 BRATS_DIAGONAL = diagonal_mm((240, 240, 155), (1, 1, 1))
-SMALL = WindowSettings(window=(12, 12, 8))
+SMALL = WindowSettings(window=(12, 12, 8), precision="float32")
 
 
 def tumour(et: int) -> np.ndarray:

@@ -11,13 +11,16 @@ import nbformat
 import pytest
 from tiny import REPOSITORY
 
-from dmaf_lite.explore import EXTENSIONS, LESSON, SETTINGS, main, options, views_of, write_copy
+from dmaf_lite.explore import EXTENSIONS, LESSON, QUICK, SETTINGS, main, options, views_of, write_copy
+from dmaf_lite.lessons.profiles import declared
 from dmaf_lite.lessons.source import Workspace, build_notebook, tags
 
 SOURCE = '''# %% [markdown]
 # # 09 · Look
 # %% tags=["parameters"]
+profile: str = "cpu-small"
 seed: int = 0
+steps: int = 500
 # %%
 view = seed + 1
 # %% tags=["check"]
@@ -40,7 +43,9 @@ def workspace(tmp_path: Path) -> Workspace:
 def test_views_come_without_checks_and_closing_sections(workspace: Workspace) -> None:
     path = write_copy(workspace, workspace.lessons()[0])
     assert path == workspace.build / "explore" / "09_look.ipynb"
-    assert [cell.source for cell in nbformat.read(path, 4).cells] == ["# 09 · Look", "seed: int = 0", "view = seed + 1"]
+    opening, parameters, quick, view = [cell.source for cell in nbformat.read(path, 4).cells]
+    assert opening == "# 09 · Look" and parameters.startswith("profile") and view == "view = seed + 1"
+    assert quick == f"steps = {QUICK['steps']}", "what the lesson does not declare is not set"
 
 
 def test_a_published_run_lends_its_pictures_and_stays_as_it_is(workspace: Workspace) -> None:
@@ -50,22 +55,22 @@ def test_a_published_run_lends_its_pictures_and_stays_as_it_is(workspace: Worksp
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), published)
     before = published.read_bytes()
     copy = nbformat.read(write_copy(workspace, workspace.lessons()[0]), 4)
-    assert copy.cells[0].outputs[0].data == {"image/png": "eA=="}
+    assert copy.cells[-1].outputs[0].data == {"image/png": "eA=="}
     assert published.read_bytes() == before
 
 
 def test_a_lesson_without_closing_sections_is_kept_whole() -> None:
     cells = [nbformat.v4.new_code_cell("1"), nbformat.v4.new_markdown_cell("In practice")]
-    assert views_of(nbformat.v4.new_notebook(cells=cells)).cells == cells
+    assert views_of(nbformat.v4.new_notebook(cells=cells), {}).cells[1:] == cells
 
 
 def test_no_view_of_the_lesson_needs_a_check() -> None:
     (lesson,) = Workspace().select([LESSON])
     notebook = build_notebook(lesson, Workspace().lessons())
-    kept = views_of(notebook).cells
+    kept = views_of(notebook, QUICK).cells
+    assert set(QUICK) <= set(declared(lesson))
     left_out = [cell for cell in notebook.cells if cell.cell_type == "code" and "check" in tags(cell)]
-    made = names(left_out, ast.Store) - names(kept, ast.Store)
-    assert left_out and made and not made & names(kept, ast.Load)
+    assert left_out and not (names(left_out, ast.Store) - names(kept, ast.Store)) & names(kept, ast.Load)
 
 
 def names(cells: list, context: type) -> set[str]:

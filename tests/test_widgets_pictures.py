@@ -1,4 +1,4 @@
-"""Pictures of slices: the same planes as the figures, true proportions, colours of the labels, clicks that come back."""
+"""Pictures of slices: the same planes as the figures, true proportions, colours of the labels, clicks that fit."""
 
 import nibabel as nib
 import numpy as np

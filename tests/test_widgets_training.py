@@ -45,7 +45,8 @@ def test_keys_move_the_line_through_the_steps(run):
     picture, end = explorer.picture.png, explorer.picture.lines
     explorer.picture.index = 2
     assert "step 29" in explorer.readout.value and explorer.picture.png == picture, "the curves are not drawn again"
-    assert len(explorer.picture.lines) == 4 and all(a[0] < b[0] for a, b in zip(explorer.picture.lines, end, strict=True))
+    lines = explorer.picture.lines
+    assert len(lines) == 4 and all(now[0] < before[0] for now, before in zip(lines, end, strict=True))
 
 
 def test_a_click_goes_to_the_nearest_step(run):

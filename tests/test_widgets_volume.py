@@ -22,7 +22,7 @@ def test_the_first_view_is_the_slice_with_the_most_tumour(explorer):
     explorer.plane.value = "sagittal"
     assert LEFT - 2 <= explorer.index.value <= LEFT + 2
     unlabelled = VolumeExplorer(small_study(labelled=False))
-    assert unlabelled.opacity.disabled and 4 < unlabelled.index.value < 12, "without labels, the widest part of the head"
+    assert unlabelled.opacity.disabled and 4 < unlabelled.index.value < 12, "the widest part of the head"
     assert "no labels" in unlabelled.legend.value
 
 

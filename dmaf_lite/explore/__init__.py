@@ -7,17 +7,23 @@ and their code is hidden. What opens is a copy in ``build/explore/``: nothing th
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 
 from dmaf_lite.lessons.execute import write_notebook
+from dmaf_lite.lessons.profiles import declared
 from dmaf_lite.lessons.publish import committed
 from dmaf_lite.lessons.source import Lesson, Workspace, build_notebook, tags
 
 LESSON = "09"
+# A kernel answers the controls when all cells have run, so these cells are short; the buttons compute the rest.
+QUICK = {"subsets_computed": 0, "cases_train": 4, "cases_val": 1, "cases_test": 1, "steps": 60}
 CLOSING = "## In practice"  # from here on a lesson looks back and asks; its views come before
 EXTENSIONS = Path(__file__).parent / "labextensions"  # hides the code and runs the cells
 SETTINGS = Path(__file__).parent / "settings"  # no news, no updates, no cell unloaded when out of sight
@@ -40,6 +46,7 @@ def main(args: argparse.Namespace) -> int:
         return 1
     from jupyterlab.labapp import LabApp
 
+    os.environ["DMAF_PROFILE"] = "explore"  # artefacts of its own, as its parameters are its own
     LabApp.launch_instance(argv=options(path, port=args.port, browser=not args.no_browser))
     return 0
 
@@ -63,11 +70,15 @@ def write_copy(workspace: Workspace, lesson: Lesson) -> Path:
     notebook = nbformat.read(published, 4) if published.is_file() else build_notebook(lesson, workspace.lessons())
     path = workspace.build / "explore" / published.name
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_notebook(path, views_of(notebook))
+    write_notebook(path, views_of(notebook, {k: v for k, v in QUICK.items() if k in declared(lesson)}))
     return path
 
 
-def views_of(notebook: NotebookNode) -> NotebookNode:
-    """A lesson up to its closing sections, without its checks."""
+def views_of(notebook: NotebookNode, overrides: Mapping[str, Any]) -> NotebookNode:
+    """A lesson up to its closing sections, without its checks, and with some parameters overridden."""
     end = next((i for i, cell in enumerate(notebook.cells) if cell.source.startswith(CLOSING)), None)
-    return NotebookNode({**notebook, "cells": [cell for cell in notebook.cells[:end] if "check" not in tags(cell)]})
+    cells = [cell for cell in notebook.cells[:end] if "check" not in tags(cell)]
+    place = next((i + 1 for i, cell in enumerate(cells) if "parameters" in tags(cell)), 0)
+    text = "\n".join(f"{name} = {value!r}" for name, value in overrides.items())
+    return NotebookNode({**notebook, "cells": [*cells[:place], nbformat.v4.new_code_cell(text, id="overrides"),
+                                               *cells[place:]]})

@@ -45,9 +45,9 @@ class ModalityExplorer(Pictured, W.VBox):
         if not callable(weights):
             study = on_grid_of(study, weights[1])
         self.study, self.spec = study, study.spec
-        self._scans, self._truth = study.lps()
-        self._inside = np.logical_or.reduce([scan != 0 for scan in self._scans.values()])
-        self._limits = {name: window(scan) for name, scan in self._scans.items()}
+        self.scans, self.reference = study.lps()
+        self._inside = np.logical_or.reduce([scan != 0 for scan in self.scans.values()])
+        self._limits = {name: window(scan) for name, scan in self.scans.items()}
         self.views = Views(study, self._inside.astype(np.uint8))
         self.masks = subsets_of(study)
         self.answer: Answer | None = None  # the one that is shown, to the subset `shown`
@@ -68,23 +68,24 @@ class ModalityExplorer(Pictured, W.VBox):
     def _build(self, width: int) -> None:
         self.toggles = {}
         for name in self.spec.modalities:
-            there = name in self._scans
+            there = name in self.scans
             self.toggles[name] = W.ToggleButton(value=there, disabled=not there, description=name,
                                                 icon="check" if there else "", layout=W.Layout(width="92px"),
                                                 tooltip=f"{name}: given or missing" if there else f"no {name} here")
             self.toggles[name].add_class("dmaf-modality")
         self.status, self.bars, self.scale, self.readout = W.HTML(), W.HTML(), W.HTML(), W.HTML(text(HINT))
         self.plane, self.index = plane_buttons(), slice_slider()
-        maps = [REFERENCE] if self._truth is not None else []
-        maps += [CONFIDENCE, *(WEIGHT + name for name in self._scans)]
+        maps = [REFERENCE] if self.reference is not None else []
+        maps += [CONFIDENCE, *(WEIGHT + name for name in self.scans)]
         self.view = W.Dropdown(options=maps, description="right", style={"description_width": "40px"},
                                layout=W.Layout(width="225px"))
         self.opacity = W.FloatSlider(value=0.5, min=0, max=1, step=0.05, description="labels",
                                      layout=W.Layout(width="310px"))
-        self.outline = W.Checkbox(value=self._truth is not None, description="outline of the reference", indent=False,
-                                  disabled=self._truth is None, layout=W.Layout(width="200px"))
+        compared = self.reference is not None
+        self.outline = W.Checkbox(value=compared, disabled=not compared, description="outline of the reference",
+                                  indent=False, layout=W.Layout(width="200px"))
         self.left, self.right = Picture(width=width), Picture(width=width)
-        regions = list(self.spec.regions) if self._truth is not None else []
+        regions = list(self.spec.regions) if self.reference is not None else []
         self.table = SubsetTable(head=[*self.spec.modalities, *regions],
                                  colours=[MODALITY_COLOURS.get(m, "#444444") for m in self.spec.modalities])
         self.all = W.Button(description=f"compute all {len(self.masks)}", layout=W.Layout(width="150px"))
@@ -125,7 +126,7 @@ class ModalityExplorer(Pictured, W.VBox):
         """
         mask = tuple(bool(m) for m in mask)
         if mask not in self.masks:
-            raise ValueError(f"subset {mask} asked for; {self.study.name} has {', '.join(self._scans)}, and at least "
+            raise ValueError(f"subset {mask} asked for; {self.study.name} has {', '.join(self.scans)}, and at least "
                              "one is needed")
         self._back = True  # several toggles, one question
         for toggle, given in zip(self.toggles.values(), mask, strict=True):
@@ -166,7 +167,7 @@ class ModalityExplorer(Pictured, W.VBox):
 
     def _ask(self) -> None:
         for name, toggle in self.toggles.items():
-            toggle.icon = "check" if toggle.value and name in self._scans else ""
+            toggle.icon = "check" if toggle.value and name in self.scans else ""
         if not self.desk.ask(self.mask, wait=not self.background):
             self.status.value = text(f"{self._words(self.mask)}: computing …")
 
@@ -211,12 +212,12 @@ class ModalityExplorer(Pictured, W.VBox):
     def pixels(self) -> dict[str, np.ndarray]:
         """Title -> picture, uint8 [H, W, 3]: the segmentation, and what is chosen beside it."""
         index, scan = self.index.value, self.scan
-        edge = self._truth if self.outline.value else None
+        edge = self.reference if self.outline.value else None
         common = {"limits": self._limits[scan], "opacity": self.opacity.value}
-        left = slice_picture(self.frame, self._scans[scan], index, label=self.answer.label, outline=edge, **common)
+        left = slice_picture(self.frame, self.scans[scan], index, label=self.answer.label, outline=edge, **common)
         view = self.view.value
         if view == REFERENCE:
-            right = slice_picture(self.frame, self._scans[scan], index, label=self._truth, **common)
+            right = slice_picture(self.frame, self.scans[scan], index, label=self.reference, **common)
         else:
             right = map_picture(self.frame, self._map(view), index, inside=self._inside, limits=self._scale(view),
                                 outline=edge)
@@ -252,7 +253,7 @@ class ModalityExplorer(Pictured, W.VBox):
 
     def _plane_changed(self) -> None:
         plane = self.plane.value
-        fullest = self._truth if self._truth is not None and self._truth.any() else \
+        fullest = self.reference if self.reference is not None and self.reference.any() else \
             self.answer.label if self.answer is not None and self.answer.label.any() else self._inside
         start = fullest_slice(fullest, plane) if self._read is None else self._read[AXIS[plane]]
         set_range(self.index, *self.views.ends[plane], start)
@@ -274,8 +275,8 @@ class ModalityExplorer(Pictured, W.VBox):
         """What the answer says about a voxel (LPS order), in words."""
         answer, classes = self.answer, self.spec.classes
         parts = [f"predicted {classes[answer.label[voxel]]} ({answer.confidence[voxel] / FULL:.0%} sure)"]
-        if self._truth is not None:
-            parts.append(f"reference {classes[self._truth[voxel]]}")
+        if self.reference is not None:
+            parts.append(f"reference {classes[self.reference[voxel]]}")
         if answer.weights is not None:
             given = [i for i, there in enumerate(self.shown) if there]
             parts.append("weights " + ", ".join(f"{self.spec.modalities[i]} {answer.weights[i][voxel] / FULL:.2f}"
@@ -304,4 +305,4 @@ class ModalityExplorer(Pictured, W.VBox):
                                modalities=self.spec.modalities, dice=self.answer.dice, unit=unit)
 
     def _words(self, mask: Mask) -> str:
-        return f"{name_of(mask, self.spec)} ({sum(mask)} of {len(self._scans)} scans)"
+        return f"{name_of(mask, self.spec)} ({sum(mask)} of {len(self.scans)} scans)"

@@ -100,5 +100,6 @@ def weight_bars(weights: np.ndarray | None, modalities: tuple[str, ...]) -> str:
 def colour_bar(low: float, high: float) -> str:
     """The colours of a map, with what their ends stand for."""
     steps = ",".join(f"rgb{tuple(map(int, colour))}" for colour in viridis()[::51])
-    css = f"display:inline-block;width:150px;height:11px;margin:0 4px;border-radius:2px;background:linear-gradient(90deg,{steps})"
+    css = "display:inline-block;width:150px;height:11px;margin:0 4px;border-radius:2px;" \
+          f"background:linear-gradient(90deg,{steps})"
     return text(f'{low:.2f} <span style="{css}"></span> {high:.2f}', css="dmaf-scale")

@@ -65,9 +65,9 @@ def niivue(explorer: VolumeExplorer):
     from ipyniivue import NiiVue, ShowRender, Volume
 
     name = explorer.modality.value
-    scan, label = explorer._scans[name], explorer._label
+    scan, label = explorer.scans[name], explorer.label
     box = head_box(scan)
-    low, high = np.interp(explorer.window.value, *explorer._percentiles[name])
+    low, high = np.interp(explorer.window.value, *explorer.percentiles[name])
     grey = np.where(scan == 0, 0, np.clip((scan - low) * (240 / max(high - low, 1e-6)) + 15, 15, 255))
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.diag([*lps_spacing(explorer.study.affine), 1.0])
     volumes = [Volume(name=f"{name}.nii", data=_nifti(grey[box], affine), colormap="gray")]

@@ -32,21 +32,21 @@ class VolumeExplorer(Pictured, W.VBox):
 
     def __init__(self, study: Study, *, width: int = 420) -> None:
         self.study = study
-        self._scans, self._label = study.lps()
-        head = np.logical_or.reduce([scan != 0 for scan in self._scans.values()])
+        self.scans, self.label = study.lps()
+        head = np.logical_or.reduce([scan != 0 for scan in self.scans.values()])
         self.views = Views(study, head)
-        self._percentiles = {name: _percentiles(scan) for name, scan in self._scans.items()}
-        self._fullest = head if self._label is None or not self._label.any() else self._label
+        self.percentiles = {name: _percentiles(scan) for name, scan in self.scans.items()}
+        self._fullest = head if self.label is None or not self.label.any() else self.label
         self._read: tuple[int, int, int] | None = None
 
-        self.modality = W.ToggleButtons(options=list(self._scans), style={"button_width": "78px"})
+        self.modality = W.ToggleButtons(options=list(self.scans), style={"button_width": "78px"})
         self.modality.add_class("dmaf-modality")
         self.plane, self.index = plane_buttons(), slice_slider()
         self.window = W.FloatRangeSlider(value=WINDOW, min=0, max=100, step=0.5, description="window",
                                          readout_format=".1f", layout=W.Layout(width="310px"))
         self.window.tooltip = "darkest and brightest grey, in percentiles of the head"
         self.opacity = W.FloatSlider(value=0.45, min=0, max=1, step=0.05, description="labels",
-                                     disabled=self._label is None, layout=W.Layout(width="310px"))
+                                     disabled=self.label is None, layout=W.Layout(width="310px"))
         self.picture = Picture(width=width)
         self.readout = W.HTML(text(HINT))
         self.legend = W.HTML(self._legend())
@@ -74,14 +74,14 @@ class VolumeExplorer(Pictured, W.VBox):
     def pixels(self) -> np.ndarray:
         """The picture: uint8 [H, W, 3]."""
         name = self.modality.value
-        limits = np.interp(self.window.value, *self._percentiles[name])
-        return slice_picture(self.frame, self._scans[name], self.index.value, limits=tuple(limits), label=self._label,
+        limits = np.interp(self.window.value, *self.percentiles[name])
+        return slice_picture(self.frame, self.scans[name], self.index.value, limits=tuple(limits), label=self.label,
                              opacity=self.opacity.value)
 
     def read(self, voxel: tuple[int, int, int]) -> str:
         """What a voxel (LPS order) holds, in words."""
-        values = " · ".join(f"{name} {scan[voxel]:.4g}" for name, scan in self._scans.items())
-        label = "" if self._label is None else f" · label {self.study.spec.classes[self._label[voxel]]}"
+        values = " · ".join(f"{name} {scan[voxel]:.4g}" for name, scan in self.scans.items())
+        label = "" if self.label is None else f" · label {self.study.spec.classes[self.label[voxel]]}"
         return f"{values}{label} · {self.views.place(voxel)}"
 
     def describe(self) -> str:
@@ -99,13 +99,13 @@ class VolumeExplorer(Pictured, W.VBox):
         return f"{self.study.title}, {self.modality.value}, {self.plane.value} slice {self.index.value}"
 
     def _in_slice(self) -> list[str]:
-        if self._label is None:
+        if self.label is None:
             return []
-        found = np.unique(self.frame.cut(self._label, self.index.value))
+        found = np.unique(self.frame.cut(self.label, self.index.value))
         return [self.study.spec.classes[c] for c in found if c]
 
     def _legend(self) -> str:
-        if self._label is None:
+        if self.label is None:
             return text("no labels in this study", css="dmaf-legend")
         return legend(class_colours(self.study.spec.classes))
 

@@ -544,5 +544,5 @@ exercises.check_8_3(holm_correction)
 # %% [markdown]
 # ## Next
 #
-# Tables say how much. What the kit does not have yet: explorers that put volumes, subsets and weights under your own hands,
-# and the neighbours (RFNet, mmFormer, PASSION, AdaMM) on the same footing.
+# Tables say how much. The next lesson puts a study, its subsets and the weights under your own hands. What the kit does not
+# have yet: the neighbours (RFNet, mmFormer, PASSION, AdaMM) on the same footing.

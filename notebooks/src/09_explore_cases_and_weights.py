@@ -42,8 +42,9 @@ run_folder: str = ""  # empty: a short training of our own; else the folder of a
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from dmaf_lite import recipes
+from dmaf_lite import figures, recipes
 from dmaf_lite.artifacts import load_or_make
 from dmaf_lite.exercises import lesson_09 as exercises
 from dmaf_lite.figures.planes import window
@@ -147,7 +148,7 @@ modalities
 #
 # 1. Switch T1ce off. The rim (ET) is lost or guessed, and the outline tells where.
 # 2. T1ce alone: the core is there, the oedema frays.
-# 3. All but FLAIR: nearly nothing is lost, since T2 shows the same water.
+# 3. All but FLAIR: little is lost, since T2 shows the same water.
 # 4. Choose *weight of T1ce* on the right and switch FLAIR off: the map gets brighter as T1ce takes over.
 
 # %%
@@ -160,7 +161,7 @@ everything = tuple(name in study.images for name in BRATS.modalities)
 modalities.choose(everything)
 modalities.view.value = "weight of " + modalities.scan
 full = modalities.answer
-print(dict(zip(BRATS.modalities, full.mean_weights[0].round(2).tolist(), strict=True)))
+print(dict(zip(BRATS.modalities, full.mean_weights[0].astype(float).round(2).tolist(), strict=True)))
 
 # %% tags=["check"]
 np.testing.assert_allclose(full.mean_weights.sum(axis=1), 1, atol=1e-3)  # one scan's gain is the others' loss
@@ -179,10 +180,9 @@ modalities.choose(everything)
 # %%
 modalities.compute_all(modalities.masks[::-1][:subsets_computed], wait=True)
 modalities.choose(everything)
-modalities
+known = {mask: answer for mask, answer in modalities.desk.known.items() if answer.dice}
 
 # %%
-known = {mask: answer for mask, answer in modalities.desk.known.items() if answer.dice}
 loss = {}
 for m, name in enumerate(BRATS.modalities):
     without = tuple(there and i != m for i, there in enumerate(everything))
@@ -191,10 +191,17 @@ for m, name in enumerate(BRATS.modalities):
 for name, lost in loss.items():
     print(f"without {name:5s} the Dice falls by", ", ".join(f"{r} {v:+.2f}" for r, v in lost.items()))
 
+# %% tags=["hide-input"]
+if known:
+    rows = {BRATS.subset_name(mask): answer.dice for mask, answer in known.items()}
+    table = pd.DataFrame(rows).T.loc[[BRATS.subset_name(m) for m in modalities.masks if m in known]]
+    fig = figures.subset_heatmap(table, title=f"Dice of {modalities.study.title}")
+    figures.show(fig, alt="Heat map of Dice of this study: the subsets computed, by three regions")
+
 # %% tags=["check"]
-truth = modalities._truth
 for answer in list(known.values())[:3]:
-    again = {r: dice(BRATS.region_mask(answer.label, r), BRATS.region_mask(truth, r)) for r in BRATS.regions}
+    again = {r: dice(BRATS.region_mask(answer.label, r), BRATS.region_mask(modalities.reference, r))
+             for r in BRATS.regions}
     assert again == dict(answer.dice), "the table's Dice is that of the picture"
 if not case_folder and not weights_file and "T1ce" in loss:
     assert max(loss, key=lambda name: loss[name]["ET"]) == "T1ce", "only T1ce shows what enhances"
@@ -206,7 +213,7 @@ if not case_folder and not weights_file and "T1ce" in loss:
 # network may be sure and wrong: only a comparison with a reference tells.
 
 # %%
-answer, tumour = full, None
+answer, truth = full, modalities.reference
 if truth is not None:
     where = (truth > 0) | (answer.label > 0)  # the tumour, true or predicted; outside, everything is easy
     confidence, right = answer.confidence[where] / 255, (answer.label == truth)[where]

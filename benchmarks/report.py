@@ -1,0 +1,144 @@
+"""Table and figure of the measurements."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dmaf_lite.atomic import write_text
+
+Result = dict[str, Any]
+STEP = {"side": 80, "batch": 1, "modalities": 3, "precision": "float32", "preset": "lite", "compile": False}
+CASE = {"window": 80, "subsets": 15}
+HEAD = """# Benchmarks
+
+Written by `python -m benchmarks run` (numbers in [benchmarks.json](benchmarks.json)); nothing here is typed in.
+Ratios are to a reference **in the same run on the same machine**: `benchmarks/plain_peer.py`, our own plain form of
+how the public code of RFNet and RFNet + PASSION computes (its parameters and floating-point operations are those of
+that code), and evaluation with the peers' windows that encodes anew for every subset.
+"""
+
+
+def write_report(folder: Path) -> str:
+    """Write `benchmarks.md` and `benchmarks.png` beside `benchmarks.json`; returns the text."""
+    found = json.loads((folder / "benchmarks.json").read_text())
+    text = render(found)
+    write_text(folder / "benchmarks.md", text)
+    figure(found["results"], folder / "benchmarks.png")
+    return text
+
+
+def render(found: dict[str, Any]) -> str:
+    """The report as Markdown."""
+    machine, results = found["machine"], found["results"]
+    parts = [
+        HEAD,
+        f"Measured on {machine['hardware']}; torch {machine['torch']}; {found['date']}, commit {found['commit']}.\n",
+        f"Roof: matrix product {machine['matrix_product_float32_gflops']:.0f} GFLOP/s in float32 and "
+        f"{machine['matrix_product_bfloat16_gflops']:.0f} in bfloat16; stream copy "
+        f"{machine['copy_gbytes']:.0f} GB/s.\n",
+        "## A training step\n", step_table(results, machine),
+        "\n## A case over all subsets\n", case_table(results),
+        "\n## Reading crops\n", loading_table(results),
+        "\n## How cost grows\n",
+        "![Seconds a step against crop, batch and scans; seconds a window against the subsets](benchmarks.png)\n",
+    ]
+    if "cuda" not in {r.get("device") for r in results}:
+        parts.append("\nOn a GPU: open. Nothing here was measured on one.\n")
+    return "\n".join(parts)
+
+
+def of(results: Sequence[Result], what: str) -> list[Result]:
+    """The measurements of one kind, with defaults filled in."""
+    default = {"step": STEP, "case": CASE}.get(what, {})
+    return [default | r for r in results if r["what"] == what]
+
+
+def row(*cells: object) -> str:
+    """One line of a Markdown table."""
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def ratio(value: float, reference: float | None) -> str:
+    """A ratio, or a dash where there is no reference."""
+    return f"{value / reference:.2f}" if reference else "-"
+
+
+def step_table(results: Sequence[Result], machine: dict[str, Any]) -> str:
+    """Steps; ratios where the plain peer was measured at the same crop, batch and scans."""
+    lines = [row("method", "crop", "batch", "scans", "precision", "s", "GFLOP", "GFLOP/s", "of the roof", "peak GB",
+                 "to RFNet", "to RFNet + PASSION", "memory to RFNet + PASSION"), row(*["---"] * 13)]
+    steps = of(results, "step")
+    for r in steps:
+        shape = (r["side"], r["batch"], r["modalities"])
+        name = r["method"] + (f" ({r['preset']})" if not r["method"].startswith("plain") else "")
+        if "error" in r:
+            lines.append(row(name, *shape, r["precision"], r["error"], *["-"] * 7))
+            continue
+        peers = {p["method"]: p for p in steps if p["method"].startswith("plain") and "error" not in p
+                 and (p["side"], p["batch"], p["modalities"]) == shape}
+        rfnet, passion = peers.get("plain rfnet", {}), peers.get("plain rfnet + passion", {})
+        top = machine[f"matrix_product_{r['precision']}_gflops"]
+        lines.append(row(
+            name + (" compiled" if r["compile"] else ""), f"{r['side']}^3", r["batch"], r["modalities"], r["precision"],
+            f"{r['seconds']:.2f}", f"{r['gflop']:.0f}", f"{r['gflops']:.0f}", f"{r['gflops'] / top:.0%}",
+            f"{r['peak_gbytes']:.1f}", ratio(r["seconds"], rfnet.get("seconds")),
+            ratio(r["seconds"], passion.get("seconds")), ratio(r["peak_gbytes"], passion.get("peak_gbytes"))))
+    return "\n".join(lines)
+
+
+def case_table(results: Sequence[Result]) -> str:
+    """Cases; ratios to the naive form at the same shape."""
+    lines = [row("form", "case", "window", "subsets", "s", "peak GB", "to naive"), row(*["---"] * 7)]
+    cases = of(results, "case")
+    for r in cases:
+        naive = next((c for c in cases if c["form"] == "naive" and c["shape"] == r["shape"]
+                      and c["subsets"] == r["subsets"]), {})
+        shown = (f"{r['seconds']:.1f}", f"{r['peak_gbytes']:.1f}", ratio(r["seconds"], naive.get("seconds"))) \
+            if "error" not in r else (r["error"], "-", "-")
+        lines.append(row(r["form"], "x".join(map(str, r["shape"])), f"{r['window']}^3", r["subsets"], *shown))
+    return "\n".join(lines)
+
+
+def loading_table(results: Sequence[Result]) -> str:
+    """Crops; the reference reads the whole volumes."""
+    lines = [row("crop", "case on disk, MB", "whole volumes, ms", "crop, ms", "crop and augmentation, ms", "GB/s",
+                 "to whole volumes"), row(*["---"] * 7)]
+    for r in of(results, "loading"):
+        if "error" in r:
+            lines.append(row(r["side"], r["error"], *["-"] * 5))
+            continue
+        lines.append(row("x".join(map(str, r["crop"])), f"{r['case_mbytes']:.0f}",
+                         *(f"{1000 * r[key]:.1f}" for key in ("whole_s", "read_s", "crop_s")),
+                         f"{r['gbytes_per_s']:.1f}", f"{r['ratio']:.2f}"))
+    return "\n".join(lines)
+
+
+def figure(results: Sequence[Result], path: Path) -> None:
+    """How the cost of a step grows with crop, batch and scans, and that of a window with the subsets."""
+    import matplotlib.pyplot as plt
+
+    from dmaf_lite.figures.style import style
+
+    steps = [r for r in of(results, "step") if r["method"] == "dmaf_net + dmaf" and "error" not in r
+             and not r["compile"] and r["preset"] == "lite"]
+    half = [r for r in steps if r["precision"] == "bfloat16"] or steps
+    base = {"side": 48, "batch": 1, "modalities": 3}
+    panels = [
+        ("side of the crop, voxels", "side", [r for r in half if r["batch"] == 1 and r["modalities"] == 3]),
+        ("batch at 48^3", "batch", [r for r in half if r["side"] == base["side"] and r["modalities"] == 3]),
+        ("scans of the study at 80^3", "modalities", [r for r in half if r["side"] == 80 and r["batch"] == 1]),
+        ("subsets of one window of 80^3", "subsets",
+         [r for r in of(results, "case") if r["shape"] == [80, 80, 80] and "error" not in r]),
+    ]
+    with style():
+        fig, axes = plt.subplots(1, 4, figsize=(11, 2.6), layout="constrained")
+        for ax, (label, key, rows) in zip(axes, panels, strict=True):
+            rows = sorted(rows, key=lambda r: r[key])
+            ax.plot([r[key] for r in rows], [r["seconds"] for r in rows], "o-")
+            ax.set(xlabel=label, ylim=(0, None))
+        axes[0].set_ylabel("seconds")
+        fig.savefig(path, dpi=110)
+        plt.close(fig)
