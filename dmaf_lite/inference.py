@@ -109,7 +109,7 @@ def probabilities_and_weights(
         prediction = net(windows, mask.expand(len(windows), -1))
         classes = prediction.logits.shape[1]
         parts = [prediction.logits.float().softmax(dim=1)]
-        for level in (prediction.modality_weights or [])[:1]:
+        for level in (prediction.modality_weights or [])[: None if every_level else 1]:
             dense = prediction.pairs.to_dense(level.float()).squeeze(2)
             same = dense.shape[2:] == windows.shape[2:]
             parts.append(dense if same else interpolate(dense, windows.shape[2:], mode="trilinear"))
