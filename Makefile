@@ -13,7 +13,7 @@ FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2
 PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help env reproduce test test-browser lab explore lessons notebook exercises book check lint clean
+.PHONY: help bench env reproduce test test-browser lab explore lessons notebook exercises book check lint clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -62,6 +62,9 @@ exercises: env  ## derive notebooks/exercises from the lessons
 
 book: env  ## write the published lessons as HTML: build/book/index.html
 	$(RUN) lessons book
+
+bench: env  ## measure speed and memory: docs/benchmarks.md; needs a quiet machine, a quarter of an hour on two cores
+	$(BIN)/python -m benchmarks run
 
 check: env lint  ## judge sources and published notebooks without running them
 	$(RUN) lessons check

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from dmaf_lite import evaluation
 from dmaf_lite.cohort import Cohort
@@ -31,7 +32,7 @@ from dmaf_lite.spec import BRATS
 from dmaf_lite.weights import save_weights
 
 TINY = {"width": 4, "levels": 2}
-WINDOWS = WindowSettings(window=(16, 16, 16))
+WINDOWS = WindowSettings(window=(16, 16, 16), overlap=0.5, precision="float32")
 SETTINGS = EvaluationSettings(windows=WINDOWS)
 CARD = {"network": "dmaf_net", "network_options": TINY, "spec": "brats", "spacing": [1.0, 1.0, 1.0],
         "recipe": {}, "seed": 3, "commit": "0000000", "date": "2000-01-01", "window": [16, 16, 16]}
@@ -68,7 +69,7 @@ def test_the_long_table(rows, tiny_cohort):
 
 @pytest.mark.parametrize("blending", ["gaussian", "constant"])
 def test_one_pass_gives_the_digits_of_the_naive_way(net, tiny_cohort, blending):
-    settings = EvaluationSettings(windows=dataclasses.replace(WINDOWS, blending=blending, decode_at_once=7))
+    settings = EvaluationSettings(windows=dataclasses.replace(WINDOWS, blending=blending, windows_at_once=3))
     names = tiny_cohort.names[2:]
     once = evaluate(net, tiny_cohort, names, settings=settings, progress=False)
     pd.testing.assert_frame_equal(once, evaluate_naive(net, tiny_cohort, names, settings=settings, progress=False),
@@ -119,7 +120,7 @@ def test_probabilities_and_modality_weights(net, tiny_cohort):
 def test_a_window_that_covers_the_case_equals_the_plain_network(net, tiny_cohort):
     images, _ = tiny_cohort.read(tiny_cohort.names[0], (0, 0, 0), (16, 16, 16))
     for blending in ("gaussian", "constant"):
-        windows = WindowSettings(window=(16, 16, 16), blending=blending)
+        windows = WindowSettings(window=(16, 16, 16), blending=blending, precision="float32", overlap=0.5)
         got = subset_probabilities(net, images, np.ones((1, 4), bool), settings=windows)[0]
         with torch.no_grad():
             expected = net(torch.from_numpy(images)[None], torch.ones(1, 4, dtype=torch.bool)).logits.softmax(1)[0]
@@ -314,7 +315,9 @@ def test_command_line(net, tiny_cohort, damaged, rows, tmp_path, capsys):
     cases.write_text("".join(f"{name}\n" for name in tiny_cohort.names[2:]))
     common = ("--weights", weights, "--cases", cases, "--run", "r", "--device", "cpu")
     out = tmp_path / "out"
-    assert main(arguments(*common, "--cohort", tiny_cohort.folder, "--out", out)) == 0
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(yaml.safe_dump(to_plain(SETTINGS)))
+    assert main(arguments(*common, "--cohort", tiny_cohort.folder, "--out", out, "--settings", settings)) == 0
     expected = rows[rows["case"].isin(tiny_cohort.names[2:])].reset_index(drop=True)
     pd.testing.assert_frame_equal(pd.read_parquet(out / "rows.parquet"), expected)
     table = (out / "table.md").read_text()

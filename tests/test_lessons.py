@@ -377,7 +377,7 @@ def test_a_page_needs_no_network_and_folds_code(tmp_path: Path) -> None:
 
 
 def test_every_profile_fits_the_lessons() -> None:
-    assert {path.stem for path in REAL.profiles.glob("*.yaml")} == {"ci-smoke", "gpu-full", "brats2020"}
+    assert {path.stem for path in REAL.profiles.glob("*.yaml")} == {"ci-smoke", "cpu-hour", "gpu-full", "brats2020"}
     for path in REAL.profiles.glob("*.yaml"):
         read_profile(REAL, path.stem)
 

@@ -64,7 +64,7 @@ def test_one_pass_for_all_subsets_gives_what_single_passes_give(name, cohort):
     torch.manual_seed(0)
     net = build_network(name, BRATS, **RUNS[name].network_options)
     images = torch.randn(4, 32, 32, 32).numpy()
-    windows = WindowSettings(window=RUNS[name].crop, overlap=0.0)
+    windows = WindowSettings(window=RUNS[name].crop, overlap=0.0, precision="float32")
     subsets = np.array(BRATS.subsets())[[2, 8, 14]]
     once, naive = (subset_probabilities(net, images, subsets, settings=windows, share_encoder=share)
                    for share in (True, False))

@@ -101,7 +101,8 @@ def test_files_on_disk(net, tiny_folder, tmp_path):
     assert np.array_equal(values, np.array([0, 1, 2, 4])[result.label])  # 4, not 3, is ET in BraTS 2020
     maps = [np.asarray(nib.load(tmp_path / f"{folder.name}_weights_{m}.nii.gz").dataobj) for m in ("FLAIR", "T1ce")]
     total = sum(maps)
-    assert np.allclose(total[total > 0], 1, atol=1e-4) and (total > 0).mean() > 0.3 and maps[0].std() > 0
+    assert np.allclose(total[total > 0], 1, atol=5e-3)  # bfloat16
+    assert (total > 0).mean() > 0.3 and maps[0].std() > 0
     summary = json.loads((tmp_path / f"{folder.name}.json").read_text())
     assert "not a medical device; shipped weights know phantoms only" in summary["note"]
     assert sum(summary["modality_weights"].values()) == pytest.approx(1, abs=1e-3)

@@ -254,7 +254,7 @@ def test_an_answer_is_what_the_network_says(network):
 
 def test_weights_of_every_level_sum_to_one(network):
     images = np.random.default_rng(2).normal(size=(4, 16, 16, 24)).astype(np.float32)
-    windows = WindowSettings(window=(16, 16, 16), overlap=0.25)
+    windows = WindowSettings(window=(16, 16, 16), overlap=0.25, precision="float32")
     _, finest = probabilities_and_weights(network, images, np.array([1, 1, 0, 1], bool), settings=windows)
     _, levels = probabilities_and_weights(network, images, np.array([1, 1, 0, 1], bool), settings=windows,
                                           every_level=True)

@@ -1,6 +1,7 @@
 """Static figures in one style.  Every function returns a closed figure: the last line of a cell shows it."""
 
 from dmaf_lite.figures.explorers import class_colours, explored_slice, explored_subset, explored_training
+from dmaf_lite.figures.peers import attention_picture, methods_heatmap
 from dmaf_lite.figures.results import (
     availability_picture,
     interval_plot,
@@ -11,7 +12,7 @@ from dmaf_lite.figures.results import (
 from dmaf_lite.figures.style import CLASS_COLOURS, MODALITY_COLOURS, REGION_COLOURS, WIDTH, figure, show, style
 from dmaf_lite.figures.volumes import class_legend, draw_slice, show_labels, show_maps, show_modalities, show_planes
 
-__all__ = ["CLASS_COLOURS", "MODALITY_COLOURS", "REGION_COLOURS", "WIDTH", "availability_picture", "class_colours",
-           "class_legend", "draw_slice", "explored_slice", "explored_subset", "explored_training", "figure",
-           "interval_plot", "modality_curves", "show", "show_labels", "show_maps", "show_modalities", "show_planes",
-           "style", "subset_heatmap", "training_curves"]
+__all__ = ["CLASS_COLOURS", "MODALITY_COLOURS", "REGION_COLOURS", "WIDTH", "attention_picture", "availability_picture",
+           "class_colours", "class_legend", "draw_slice", "explored_slice", "explored_subset", "explored_training",
+           "figure", "interval_plot", "methods_heatmap", "modality_curves", "show", "show_labels", "show_maps",
+           "show_modalities", "show_planes", "style", "subset_heatmap", "training_curves"]

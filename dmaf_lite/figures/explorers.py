@@ -84,7 +84,8 @@ def explored_subset(pictures: Mapping[str, np.ndarray], plane: str, *, title: st
         ax.set_title(name)
     if unit:
         bar = axes[len(pictures) - 1].inset_axes((0.2, -0.05, 0.6, 0.025))
-        fig.colorbar(ScalarMappable(Normalize(*unit[1:]), "viridis"), cax=bar, orientation="horizontal", ticks=unit[1:])
+        colours = ScalarMappable(Normalize(*unit[1:]), "viridis")
+        fig.colorbar(colours, cax=bar, orientation="horizontal", ticks=unit[1:], format="{x:.2f}")
         bar.tick_params(labelsize=7, length=0, pad=1)
     draw_weights(axes[-1], weights, modalities)
     words = "Dice  " + "   ".join(f"{region} {value:.2f}" for region, value in dice.items()) if dice else ""

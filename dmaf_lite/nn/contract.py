@@ -103,6 +103,11 @@ class Pairs:
         return values.new_zeros((self.B, *values.shape[1:])).index_add(0, self.study, values)
 
 
+def take(maps: Tensor, rows: Tensor) -> Tensor:
+    """Rows of float[P, C, D, H, W], with the channels last in memory (`index_select` alone would put them first)."""
+    return maps.movedim(1, -1).index_select(0, rows).movedim(-1, 1)
+
+
 @dataclass(frozen=True)
 class Features:
     """Encoded modalities, packed.
@@ -141,7 +146,7 @@ class Features:
             raise ValueError(f"modality {int(wanted.modality[at])} of study {int(source[at])} was not encoded; "
                              "only scans that were there can be decoded")
         rows = rows.to(device, non_blocking=True)
-        return Features([level.index_select(0, rows) for level in self.levels], Pairs.of(available, device))
+        return Features([take(level, rows) for level in self.levels], Pairs.of(available, device))
 
     def dense(self, level: int) -> Tensor:
         """Level `level` as float[B, M, C, D, H, W] with exact 0 where a scan is missing."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -30,8 +31,9 @@ class UpLevel(nn.Module):
         self.merge = NormActConv(c_skip, padding=padding)
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
-        h = F.interpolate(self.reduce(deep), size=skip.shape[2:], mode="trilinear", align_corners=False)
-        h = h + skip
+        # Channels last (see InstanceNorm): a convolution of a small map may have answered in the standard layout.
+        deep = self.reduce(deep).contiguous(memory_format=torch.channels_last_3d)
+        h = F.interpolate(deep, size=skip.shape[2:], mode="trilinear", align_corners=False) + skip
         return h + self.merge(h)
 
 

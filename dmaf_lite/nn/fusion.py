@@ -126,8 +126,10 @@ class DMAF(nn.Module):
 
     def forward(
         self, e: Float[Tensor, "P C D H W"], pairs: Pairs
-    ) -> tuple[Float[Tensor, "B C D H W"], Float[Tensor, "P C D H W"]]:
+    ) -> tuple[Float[Tensor, "B C D H W"], Float[Tensor, "P _ D H W"]]:
         """Fuse the packed features e; gives f and the weights A."""
+        if pairs.uniform and pairs.P == pairs.B and not torch.is_grad_enabled():
+            return e, torch.ones_like(e[:, :1])  # one scan each: whatever its score, its weight is 1
         scores = F.interpolate(self.scores(e, pairs), size=e.shape[2:], mode="trilinear", align_corners=False)
         # Channels last, as they lie in memory: weighing and summing then run through it in order.
         weights = self.gate(scores.movedim(1, -1), pairs)

@@ -19,7 +19,7 @@
 #
 # **Need** lesson 07; 2 minutes, 2 GB of memory; paper section 4 (experiments). The conventions are ours and named.
 #
-# Not here: other methods than DMAF-Net and its baseline.
+# Other methods than DMAF-Net and its baseline: lesson 10.
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner
@@ -544,5 +544,5 @@ exercises.check_8_3(holm_correction)
 # %% [markdown]
 # ## Next
 #
-# Tables say how much. The next lesson puts a study, its subsets and the weights under your own hands. What the kit does not
-# have yet: the neighbours (RFNet, mmFormer, PASSION, AdaMM) on the same footing.
+# Tables say how much. The next lesson puts a study, its subsets and the weights under your own hands; the one after
+# it puts the neighbours (RFNet, mmFormer, PASSION, AdaMM) on the same footing.

@@ -29,8 +29,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def lab(browser: Browser, served: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabPage]:
-    """JupyterLab in the browser."""
+def server(browser: Browser, served: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """JupyterLab on that folder. (It needs no browser, but without one there is nothing to test.)"""
     artifacts = tmp_path_factory.mktemp("artifacts")
-    with JupyterServer(served, env={"DMAF_ARTIFACTS": str(artifacts), "TQDM_DISABLE": "1"}) as server:
-        yield LabPage(browser, server)
+    with JupyterServer(served, env={"DMAF_ARTIFACTS": str(artifacts), "TQDM_DISABLE": "1"}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def lab(browser: Browser, server: JupyterServer) -> LabPage:
+    """JupyterLab in a tab of its own for each file of tests."""
+    return LabPage(browser, server)

@@ -154,6 +154,12 @@ class Browser(contextlib.AbstractContextManager):
         if message.type == "error":
             self.console.append(f"{message.text[:300]} ({message.location.get('url', '')[:150]})")
 
+    def renew(self) -> None:
+        """A new tab in place of the old one, which may ask not to be left; start collecting anew."""
+        old, self.page = self.page, self.context.new_page()
+        old.close()
+        self.forget()
+
     def forget(self) -> None:
         """Start collecting anew."""
         for found in (self.external, self.console, self.raised):

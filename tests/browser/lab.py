@@ -56,9 +56,9 @@ class LabPage:
     """
 
     def __init__(self, browser: Browser, server: JupyterServer, address: str = "", timeout: float = 120):
+        browser.renew()
         self.browser, self.page, self.timeout = browser, browser.page, timeout
         self.page.set_default_timeout(timeout * 1000)
-        browser.forget()
         self.page.goto(address or f"{server.url}/lab?reset&token={server.token}", wait_until="domcontentloaded")
         self.page.wait_for_function("() => window.jupyterapp")
         self.page.evaluate("() => window.jupyterapp.restored.then(() => true)")

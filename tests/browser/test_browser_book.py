@@ -29,8 +29,9 @@ EMPTY = """() => [...document.images].filter(i => !i.complete || !i.naturalWidth
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def book(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the book of the published notebooks, written apart from the checkout's own."""
+    browser.renew()
     place = tmp_path_factory.mktemp("checkout")
     shutil.copytree(REPOSITORY / "notebooks", place / "notebooks")
     shutil.copytree(REPOSITORY / "docs", place / "docs")

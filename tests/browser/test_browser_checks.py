@@ -72,6 +72,7 @@ def test_an_error_in_a_callback_is_found(lab: LabPage, served: Path) -> None:
     open_and_run(lab, served, "callback.ipynb", LIVE.replace("20 * level", "20 * level // (level - 3)"))
     assert lab.faults() == []
     lab.nudge(lab.sliders()[0], times=1)
+    lab.until(lambda: lab.faults(pictures=False) != [])
     assert any("a callback raised" in fault and "ZeroDivisionError" in fault for fault in lab.faults()), lab.faults()
 
 

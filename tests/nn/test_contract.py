@@ -75,3 +75,11 @@ def test_a_bad_availability_table_is_refused(bad):
 def test_the_error_names_the_study_without_any_scan():
     with pytest.raises(ValueError, match=r"study \[1\]"):
         Pairs.of(torch.tensor([[True, False], [False, False]]))
+
+
+def test_selected_rows_keep_the_channels_last():
+    levels = [torch.randn(4, 3, 5, 6, 7).contiguous(memory_format=torch.channels_last_3d)]
+    features = Features(levels, Pairs.of(torch.ones(1, 4, dtype=torch.bool)))
+    chosen = features.select(torch.tensor([[False, True, False, True]]))
+    assert torch.equal(chosen.levels[0], levels[0][[1, 3]])
+    assert chosen.levels[0].is_contiguous(memory_format=torch.channels_last_3d)

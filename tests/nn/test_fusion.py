@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from torch import nn
 
 from dmaf_lite.nn.contract import Pairs
 from dmaf_lite.nn.fusion import DMAF, MeanFusion
@@ -150,3 +151,37 @@ def test_zero_tokens_would_take_attention():
 def test_an_unknown_gate_is_refused():
     with pytest.raises(ValueError, match="gate 'hard' is not known"):
         DMAF(8, BRATS.M, gate="hard")
+
+
+@pytest.mark.parametrize("gate", ["softmax", "sigmoid"])
+def test_without_gradients_one_scan_is_taken_as_it_is(gate):
+    """Nothing is computed for it then; the full way gives the same bits."""
+    torch.manual_seed(0)
+    dmaf = DMAF(8, BRATS.M, gate=gate)
+    nn.init.normal_(dmaf.restore.weight)
+    pairs = Pairs.of(torch.tensor([[False, True, False, False]] * 2))
+    e = torch.randn(2, 8, 6, 6, 6)
+    f, weights = dmaf(e, pairs)
+    with torch.no_grad():
+        g, short = dmaf(e, pairs)
+    assert torch.equal(f, g) and g is e
+    assert (weights == 1).all() and (short == 1).all()
+
+
+@pytest.mark.parametrize("gate", ["softmax", "sigmoid"])
+def test_the_way_for_equal_scans_is_the_general_way(gate):
+    torch.manual_seed(0)
+    dmaf = DMAF(8, BRATS.M, gate=gate)
+    nn.init.normal_(dmaf.restore.weight)
+    available = torch.tensor([[True, True, False, True]] * 3)
+    e = torch.randn(9, 8, 6, 6, 6, requires_grad=True)
+    results = []
+    for uniform in (True, False):
+        pairs = Pairs.of(available)
+        assert pairs.uniform
+        pairs.__dict__["uniform"] = uniform  # where the property keeps its answer
+        f, weights = dmaf(e, pairs)
+        results.append((f, weights, *torch.autograd.grad(f.square().sum(), (e, dmaf.restore.weight))))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    assert not Pairs.of(torch.tensor([[True, False, True, True], [True, True, False, True]])).uniform
