@@ -133,7 +133,7 @@ def test_an_absent_class_adds_a_constant_to_dice_and_no_gradient():
 def test_any_integer_label_type(dtype):
     label = golden_label()
     stats = LabelStats.of(label.to(dtype), 4)
-    torch.testing.assert_close(stats.one_hot, F.one_hot(label, 4).movedim(-1, 1).bool())
+    torch.testing.assert_close(stats.one_hot, F.one_hot(label, 4).movedim(-1, 1).float())
     torch.testing.assert_close(stats.weights, 1 - stats.counts / 216)
 
 
