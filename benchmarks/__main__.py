@@ -24,7 +24,7 @@ from dmaf_lite.provenance import commit
 MEASURES = {"step": measure_step, "case": measure_case, "loading": measure_loading}
 DOCS = Path(__file__).parents[1] / "docs"
 OURS, BASELINE = "dmaf_net + dmaf", "baseline + plain"
-FULL_SIZE = [128, 160, 128]  # a brain at 1 mm
+FULL_SIZE = [136, 170, 140]  # a brain at 1 mm; 36 windows of the peers
 
 
 def plan(size: str) -> list[dict[str, Any]]:

@@ -42,6 +42,8 @@ def measure_case(*, form: str, shape: Sequence[int], window: int | None = None, 
         "one pass": replace(CONVENTIONS["passion"].windows, window=side, precision="float32"),
         "default": replace(CONVENTIONS["kit"].windows, window=side),
     }[form]
+    import monai.inferers  # takes seconds, and none of them is the case's  # noqa: F401
+
     before = peak_memory()
 
     def case() -> None:

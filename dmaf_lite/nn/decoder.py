@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dmaf_lite.nn.blocks import NormActConv
+from dmaf_lite.nn.blocks import NormActConv, upsample
 
 
 class UpLevel(nn.Module):
@@ -33,7 +32,7 @@ class UpLevel(nn.Module):
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
         # Channels last (see InstanceNorm): a convolution of a small map may have answered in the standard layout.
         deep = self.reduce(deep).contiguous(memory_format=torch.channels_last_3d)
-        h = F.interpolate(deep, size=skip.shape[2:], mode="trilinear", align_corners=False) + skip
+        h = upsample(deep, skip.shape[2:]) + skip
         return h + self.merge(h)
 
 

@@ -17,6 +17,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from dmaf_lite.nn.blocks import upsample
 from dmaf_lite.nn.contract import Pairs
 
 
@@ -130,7 +131,8 @@ class DMAF(nn.Module):
         """Fuse the packed features e; gives f and the weights A."""
         if pairs.uniform and pairs.P == pairs.B and not torch.is_grad_enabled():
             return e, torch.ones_like(e[:, :1])  # one scan each: whatever its score, its weight is 1
-        scores = F.interpolate(self.scores(e, pairs), size=e.shape[2:], mode="trilinear", align_corners=False)
+        # float32: a softmax and a weighted sum, and on CPUs bfloat16 takes longer for both.
+        scores = upsample(self.scores(e, pairs).float(), e.shape[2:])
         # Channels last, as they lie in memory: weighing and summing then run through it in order.
         weights = self.gate(scores.movedim(1, -1), pairs)
         f = pairs.sum_by_study(weights * e.movedim(1, -1))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dmaf_lite.nn.blocks import InstanceNorm, NormActConv, ResidualLevel
+from dmaf_lite.nn.blocks import InstanceNorm, NormActConv, ResidualLevel, upsample
 
 
 def test_a_level_halves_and_widens():
@@ -67,3 +67,12 @@ def test_the_instance_norm_keeps_layout_and_gradient(studies):
 def test_a_level_works_with_the_channels_last():
     x = ResidualLevel(1, 4, stride=(1, 1, 1), padding="zeros")(torch.randn(1, 1, 8, 8, 8))
     assert x.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_interpolation_is_torchs_in_every_type(dtype):
+    x = torch.randn(2, 3, 4, 5, 6).to(dtype)
+    expected = nn.functional.interpolate(x.float(), size=(7, 9, 8), mode="trilinear", align_corners=False)
+    got = upsample(x, (7, 9, 8))
+    assert got.dtype == dtype
+    torch.testing.assert_close(got, expected.to(dtype))
