@@ -48,7 +48,10 @@ def write_book(workspace: Workspace, profile: str | None = None) -> Path:
     for lesson in lessons:
         notebook = nbformat.read(source / f"{lesson.stem}.ipynb", 4)
         write_page(exporter, out / f"{lesson.stem}.html", notebook, lesson.title)
-    for page in sorted((workspace.root / "docs").glob("*.md")):
+    for page in sorted((workspace.root / "docs").glob("*.*")):
+        if page.suffix != ".md":  # a picture or a table that a page shows
+            shutil.copy(page, out / page.name)
+            continue
         text = page.read_text(encoding="utf-8")
         write_page(exporter, out / f"{page.stem}.html", _page(text), page.stem.replace("_", " "))
     write_page(exporter, out / "index.html", _page(_index(workspace, profile)), "DMAF-lite")
