@@ -26,8 +26,8 @@ class AugmentationSettings:
     flip: float = 0.5  # probability per axis
     gain: float = 0.1  # image * U(1 - gain, 1 + gain), per modality
     shift: float = 0.1  # image + U(-shift, shift), in standard deviations
-    # Degrees: in one plane, by U(-rotation, rotation).  Published: 10.  Off for the short trainings of the lessons:
-    # a rotated crop has empty corners, and at 32^3 they are a large part of it.
+    # Degrees: in one plane, by U(-rotation, rotation).  Published: 10.  Off by default: the shipped weights and the
+    # tables of the kit were made without it.
     rotation: float = 0.0
 
 
