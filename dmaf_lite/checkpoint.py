@@ -50,7 +50,8 @@ def load_checkpoint(
     except Exception as error:  # torch raises many kinds for a damaged file
         raise ValueError(f"{path} cannot be read as a checkpoint of this run ({error}); expected the file that "
                          "training wrote. Delete it to start the run again") from error
-    if state["batches_per_step"] != batches_per_step:
-        raise ValueError(f"{path} was trained with {state['batches_per_step']} batches in a step, this run has "
+    before = state.get("batches_per_step", 1)  # earlier versions knew nothing else
+    if before != batches_per_step:
+        raise ValueError(f"{path} was trained with {before} batches in a step, this run has "
                          f"{batches_per_step} (accumulate x processes); start it as before, or in a new folder")
     return state["step"], state["factors"]

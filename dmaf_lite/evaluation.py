@@ -62,18 +62,6 @@ class CasesFailed(RuntimeError):
         self.failed, self.rows = failed, rows
 
 
-def evaluate_case(net: nn.Module, cohort: Cohort, name: str, *, settings: EvaluationSettings,
-                  share_encoder: bool = True) -> pd.DataFrame:
-    """Rows (without run) of one case: every non-empty subset of the modalities that it has.
-
-    Raises:
-        CaseError: If the case has no label.
-    """
-    study = _read(cohort, name, settings)
-    labels = _predict(net, study, settings, share_encoder)
-    return _score(labels, study, cohort, name, settings)
-
-
 @dataclass(frozen=True)
 class _Study:
     """A case as it is scored: images float32[M, D, H, W], truth uint8[D, H, W], the subsets that it can show."""

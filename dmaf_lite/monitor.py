@@ -23,8 +23,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
+
+from dmaf_lite.parallel import sum_over_processes
 
 MODES = ("off", "reweighting", "gradients", "both")
 
@@ -168,8 +169,7 @@ class TrainingMonitor(nn.Module):
         fair = torch.where(takes_part, values / (1 - 1 / k.clamp(min=2)), 0)
         # d is linear in the terms, so the scale can be applied after the sums: one message for everything.
         sums = torch.cat([values.sum((1, 2)), fair.sum(1).flatten(), takes_part.sum(0).to(torch.float32)])
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(sums)
+        sum_over_processes(sums)
         raw, fair, counts = sums.split([len(self.terms), len(self.terms) * len(self.gap), len(self.gap)])
         everyone = counts.sum().unsqueeze(0)
         track_(self.scale, self.scale_updates, raw / everyone.clamp(min=1), everyone, rho)

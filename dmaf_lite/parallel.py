@@ -56,6 +56,12 @@ def wait_for_all() -> None:
         dist.barrier()
 
 
+def sum_over_processes(values: torch.Tensor) -> None:
+    """Add up a tensor over all processes, in place."""
+    if joined():
+        dist.all_reduce(values)
+
+
 def data_parallel(module: nn.Module) -> nn.Module:
     """The module with averaged gradients, or the module itself where there is one process."""
     if not joined():

@@ -259,6 +259,7 @@ def test_cases_in_flight_change_no_row(net, tiny_cohort, rows, monkeypatch):
         again = evaluate(net, tiny_cohort, tiny_cohort.names, settings=SETTINGS, run="r", progress=False,
                          in_flight=in_flight)
         pd.testing.assert_frame_equal(again, rows)
+        assert list(dict.fromkeys(again["case"])) == tiny_cohort.names
 
 
 def test_rows_of_other_weights_settings_or_runs_are_not_taken_up(net, tiny_cohort, tmp_path, monkeypatch):

@@ -9,15 +9,15 @@ import pytest
 from dmaf_lite.memory import keep_freed_memory, peak_memory
 
 CODE = """
-import sys, resource, numpy as np
+import sys, resource, torch
 from dmaf_lite.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 for _ in range(20):
-    np.ones(16 * 2**20 // 8)
+    torch.ones(2**22)  # 16 MB
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
-    np.ones(16 * 2**20 // 8)
+    torch.ones(2**22)  # 16 MB
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -28,7 +28,7 @@ def test_a_block_that_comes_again_costs_no_new_pages():
     for how in ("keep", "default"):
         done = subprocess.run([sys.executable, "-c", CODE, how], capture_output=True, text=True, check=True)
         faults[how] = int(done.stdout)
-    assert faults["keep"] < 0.1 * max(faults["default"], 10_000)
+    assert faults["keep"] < 0.1 * faults["default"], faults
 
 
 def test_other_systems_are_left_alone(monkeypatch):

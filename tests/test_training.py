@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from dmaf_lite.batches import TrainingBatches
+from dmaf_lite.checkpoint import load_checkpoint
 from dmaf_lite.missing import missing_table, read_table
 from dmaf_lite.nn import build_network
 from dmaf_lite.objectives import build_objective
@@ -101,6 +102,20 @@ def test_a_damaged_checkpoint_is_named(tiny_cohort, tmp_path):
     (tmp_path / "checkpoint" / "last.pt").write_bytes(b"half a file")
     with pytest.raises(ValueError, match=r"last\.pt cannot be read"):
         train(tiny_cohort, tiny_cohort.names, tmp_path, TINY, progress=False)
+
+
+def test_a_run_goes_on_with_as_many_batches_in_a_step_as_it_began(tiny_cohort, tmp_path):
+    train(tiny_cohort, tiny_cohort.names, tmp_path, TINY, progress=False, stop_after=2)
+    net = build_network("dmaf_net", BRATS, **TINY.network_options)
+    objective = build_objective("dmaf", BRATS, net, total_steps=TINY.steps, missing_rates=[0.25] * 4, warmup=0.0)
+    optimizer = build_optimizer(net, objective, lr=TINY.lr, weight_decay=TINY.weight_decay)
+    with pytest.raises(ValueError, match="1 batches in a step, this run has 2"):
+        load_checkpoint(tmp_path, net, objective, optimizer, batches_per_step=2)
+    last = tmp_path / "checkpoint" / "last.pt"
+    state = torch.load(last, weights_only=True)
+    del state["batches_per_step"]  # as earlier versions wrote it
+    torch.save(state, last)
+    assert load_checkpoint(tmp_path, net, objective, optimizer)[0] == 2
 
 
 def test_everything_off_is_the_baseline_to_the_digit(tiny_cohort, tmp_path):

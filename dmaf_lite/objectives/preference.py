@@ -23,11 +23,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from dmaf_lite.monitor import start_weights
 from dmaf_lite.objectives.segmentation import check_choice
+from dmaf_lite.parallel import sum_over_processes
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ class RelativePreference(nn.Module):
         company = available * (available.sum(1, keepdim=True) >= 2)
         sums = torch.stack([rho, distance.sum(0), company.sum(0), available.sum(0),
                             torch.full_like(rho, len(distance))])
-        if self.training and dist.is_available() and dist.is_initialized():
-            dist.all_reduce(sums)  # every process then sees one large batch
+        if self.training:
+            sum_over_processes(sums)  # every process then sees one large batch
         rho, distances, students, cases, studies = sums
         chi = (rho > 0).to(rho.dtype)  # NaN is not above 0
         if self.training:
