@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -m dmaf_lite
 INSTALL := -c constraints.txt -e .[test]
-QUIET := --LabApp.app_settings_dir=dmaf_lite/explore/settings# no question about news, no look for updates
+QUIET := --LabApp.app_settings_dir=dmaf_lite/lessons/application/settings# no question about news, no look for updates
 CANDIDATES := python3 python3.12 python3.11 python
 # A candidate counts if it runs, is 3.11 or 3.12, and can make environments.
 FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))

@@ -18,8 +18,8 @@ from benchmarks.loading import measure_loading
 from benchmarks.machine import roof
 from benchmarks.report import write_report
 from benchmarks.step import measure_step
-from dmaf_lite.atomic import write_text
-from dmaf_lite.provenance import commit
+from dmaf_lite.base.atomic import write_text
+from dmaf_lite.base.provenance import commit
 
 MEASURES = {"step": measure_step, "case": measure_case, "loading": measure_loading}
 DOCS = Path(__file__).parents[1] / "docs"

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from benchmarks.machine import seconds
-from dmaf_lite.conventions import CONVENTIONS
-from dmaf_lite.inference import subset_probabilities
-from dmaf_lite.memory import keep_freed_memory, peak_memory
-from dmaf_lite.nn import build_network
+from dmaf_lite.base.memory import keep_freed_memory, peak_memory
+from dmaf_lite.evaluation.conventions import CONVENTIONS
+from dmaf_lite.evaluation.inference import subset_probabilities
+from dmaf_lite.methods.networks import build_network
 from dmaf_lite.spec import BRATS
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from benchmarks.machine import seconds
-from dmaf_lite.augmentation import AugmentationSettings
-from dmaf_lite.batches import BatchSettings, TrainingBatches
-from dmaf_lite.cohort import Cohort, prepare_cohort
-from dmaf_lite.phantom.brain import write_brain_cohort
+from dmaf_lite.data.augmentation import AugmentationSettings
+from dmaf_lite.data.batches import BatchSettings, TrainingBatches
+from dmaf_lite.data.cohort import Cohort, prepare_cohort
+from dmaf_lite.phantom.brain.recipe import write_brain_cohort
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from dmaf_lite.provenance import hardware
+from dmaf_lite.base.provenance import hardware
 
 
 def seconds(work: Callable[[], object], device: torch.device, *, repeats: int = 5, warm_up: bool = True) -> float:

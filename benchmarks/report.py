@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dmaf_lite.atomic import write_text
+from dmaf_lite.base.atomic import write_text
 
 Result = dict[str, Any]
 STEP = {"side": 80, "batch": 1, "modalities": 3, "precision": "float32", "preset": "lite", "compile": False}

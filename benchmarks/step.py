@@ -9,13 +9,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import seconds
 from benchmarks.plain_peer import PlainRFNet, peer_step
-from dmaf_lite.batches import Batch
-from dmaf_lite.compilation import compile_blocks
-from dmaf_lite.memory import keep_freed_memory, peak_memory
-from dmaf_lite.nn import build_network
-from dmaf_lite.objectives import build_objective
+from dmaf_lite.base.memory import keep_freed_memory, peak_memory
+from dmaf_lite.data.batches import Batch
+from dmaf_lite.methods.networks import build_network
+from dmaf_lite.methods.objectives import build_objective
 from dmaf_lite.spec import BRATS
-from dmaf_lite.step import StepModel, build_optimizer, train_step
+from dmaf_lite.training.compilation import compile_blocks
+from dmaf_lite.training.step import StepModel, build_optimizer, train_step
 
 PEERS = {"plain rfnet": False, "plain rfnet + passion": True}
 

@@ -11,9 +11,9 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from dmaf_lite.provenance import commit
-from dmaf_lite.published import FORMS, build_published, load_published
-from dmaf_lite.weights import save_weights
+from dmaf_lite.base.provenance import commit
+from dmaf_lite.methods.published import FORMS, build_published, load_published
+from dmaf_lite.methods.weights import save_weights
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -13,10 +13,10 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-from dmaf_lite.atomic import atomic_path
-from dmaf_lite.case import CaseError
-from dmaf_lite.inventory import BOX_SHARE, CaseRecord, inspect_cohort
-from dmaf_lite.layouts import LAYOUTS
+from dmaf_lite.base.atomic import atomic_path
+from dmaf_lite.data.case import CaseError
+from dmaf_lite.data.inventory import BOX_SHARE, CaseRecord, inspect_cohort
+from dmaf_lite.data.layouts import LAYOUTS
 
 
 def summary(records: list[CaseRecord]) -> str:

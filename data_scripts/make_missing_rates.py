@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from dmaf_lite.missing import PUBLISHED_SEED, missing_table, published_rates, realised_rates, write_table
+from dmaf_lite.data.missing import PUBLISHED_SEED, missing_table, published_rates, realised_rates, write_table
 from dmaf_lite.spec import SPECS
 
 

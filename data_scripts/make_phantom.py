@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from dmaf_lite.phantom.brain import BrainSettings, case_name, holds_cohort, write_brain_cohort
+from dmaf_lite.phantom.brain.recipe import BrainSettings, case_name, holds_cohort, write_brain_cohort
 
 MB_AT_1_MM = 7.0  # a case's five files, measured; they shrink with the number of voxels
 

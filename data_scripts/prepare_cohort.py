@@ -11,9 +11,9 @@ import sys
 import warnings
 from pathlib import Path
 
-from dmaf_lite.case import DEFAULT_MINIMUM
-from dmaf_lite.cohort import LAYOUTS, prepare_cohort
-from dmaf_lite.inventory import BOX_SHARE, inspect_cohort
+from dmaf_lite.data.case import DEFAULT_MINIMUM
+from dmaf_lite.data.cohort import LAYOUTS, prepare_cohort
+from dmaf_lite.data.inventory import BOX_SHARE, inspect_cohort
 
 
 def main(argv: list[str] | None = None) -> int:

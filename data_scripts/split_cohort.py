@@ -10,8 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from dmaf_lite.cohort import LAYOUTS, Cohort, case_folders, split_cases, write_split
-from dmaf_lite.splits import PARTS
+from dmaf_lite.data.cohort import LAYOUTS, Cohort, case_folders, split_cases, write_split
+from dmaf_lite.data.splits import PARTS
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from importlib import import_module
 
 COMMANDS = {
-    "train": ("dmaf_lite.training", "train a network on a prepared cohort"),
-    "evaluate": ("dmaf_lite.evaluation", "score trained weights on every subset of the modalities"),
-    "predict": ("dmaf_lite.predict", "segment new studies, whatever modalities they have"),
-    "experiment": ("dmaf_lite.experiment", "train and score variants x seeds of a profile, run by run"),
+    "train": ("dmaf_lite.training.loop", "train a network on a prepared cohort"),
+    "evaluate": ("dmaf_lite.evaluation.evaluate", "score trained weights on every subset of the modalities"),
+    "predict": ("dmaf_lite.evaluation.predict", "segment new studies, whatever modalities they have"),
+    "experiment": ("dmaf_lite.experiment.matrix", "train and score variants x seeds of a profile, run by run"),
     "lessons": ("dmaf_lite.lessons.cli", "build, run and check the notebooks"),
-    "explore": ("dmaf_lite.explore", "open the explorers of lesson 09 as an application"),
+    "explore": ("dmaf_lite.lessons.application", "open the explorers of lesson 09 as an application"),
 }
 
 

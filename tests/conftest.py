@@ -35,7 +35,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_cohort(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory):
     """The same four cases prepared, as an open `Cohort`."""
-    from dmaf_lite.cohort import Cohort, prepare_cohort
+    from dmaf_lite.data.cohort import Cohort, prepare_cohort
 
     out = tmp_path_factory.mktemp("prepared") / "store"
     report = prepare_cohort(tiny_folder, out, layout="brats2020", minimum=16, workers=0)

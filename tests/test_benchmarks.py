@@ -13,7 +13,7 @@ from benchmarks.case import measure_case
 from benchmarks.plain_peer import PlainRFNet, peer_step
 from benchmarks.report import render, write_report
 from benchmarks.step import measure_step
-from dmaf_lite.nn import build_network
+from dmaf_lite.methods.networks import build_network
 from dmaf_lite.spec import BRATS
 
 DOCS = Path(__file__).parents[1] / "docs"

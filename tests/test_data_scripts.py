@@ -7,8 +7,8 @@ import sys
 import pytest
 from tiny import REPOSITORY, load_script, write_tiny_case
 
-from dmaf_lite.cohort import Cohort, read_split
-from dmaf_lite.missing import read_table, realised_rates
+from dmaf_lite.data.cohort import Cohort, read_split
+from dmaf_lite.data.missing import read_table, realised_rates
 
 OURS = ("prepare_cohort", "split_cohort", "make_missing_rates", "inspect_cohort")
 

@@ -17,7 +17,7 @@ from dmaf_lite.__main__ import COMMANDS, main
 from dmaf_lite.lessons.publish import lesson_table, with_table
 from dmaf_lite.lessons.source import Workspace
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -11,7 +11,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from dmaf_lite.layouts import LAYOUTS
+from dmaf_lite.data.layouts import LAYOUTS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from dmaf_lite.atomic import write_text
+from dmaf_lite.base.atomic import write_text
 from dmaf_lite.lessons.execute import artifact_root
 from dmaf_lite.lessons.publish import TABLE_END, TABLE_START, lesson_table
 from dmaf_lite.lessons.report import subset_tables

@@ -22,9 +22,9 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from dmaf_lite.artifacts import content_of
-from dmaf_lite.atomic import write_text
-from dmaf_lite.fingerprint import code_digest, digest, imported
+from dmaf_lite.base.atomic import write_text
+from dmaf_lite.lessons.artifacts import content_of
+from dmaf_lite.lessons.fingerprint import code_digest, digest, imported
 from dmaf_lite.lessons.profiles import DEFAULT, read_profile
 from dmaf_lite.lessons.source import KERNELSPEC, Lesson, Workspace, build_notebook, tags
 

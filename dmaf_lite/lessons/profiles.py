@@ -9,8 +9,8 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
+from dmaf_lite.base.settings import read_yaml
 from dmaf_lite.lessons.source import Lesson, Workspace, tags
-from dmaf_lite.settings import read_yaml
 
 DEFAULT = "cpu-small"  # the values in the lessons themselves; it has no file, so there is no second copy to drift
 TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}

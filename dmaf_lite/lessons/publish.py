@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 
-from dmaf_lite.atomic import write_text
+from dmaf_lite.base.atomic import write_text
 from dmaf_lite.lessons.execute import output_path, write_notebook
 from dmaf_lite.lessons.profiles import DEFAULT
 from dmaf_lite.lessons.source import Lesson, Workspace, navigation

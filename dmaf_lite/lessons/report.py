@@ -9,7 +9,7 @@ def subset_tables(artifacts: Path) -> str:
     """Dice for every subset of the modalities, one table for each ``rows.parquet`` below a folder; empty if none."""
     import pandas as pd
 
-    from dmaf_lite.tables import markdown, subset_table
+    from dmaf_lite.evaluation.tables import markdown, subset_table
 
     parts = []
     for path in sorted(artifacts.rglob("rows.parquet")):
@@ -25,7 +25,7 @@ def committed_table(notebooks: Path) -> str:
     """The subset table of the committed longer run behind the shipped weights, as Markdown."""
     import pandas as pd
 
-    from dmaf_lite.tables import markdown, subset_table
+    from dmaf_lite.evaluation.tables import markdown, subset_table
 
     rows = pd.read_parquet(notebooks / "results" / "complete.parquet")
     table = markdown(subset_table(rows, "dice"))

@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from dmaf_lite.fingerprint import PACKAGE
+from dmaf_lite.lessons.fingerprint import PACKAGE
 
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 FOLDED = {"hide-input", "hide-cell", "solution"}

@@ -1,32 +1,5 @@
-"""Networks under one contract: `encode` what is there, `decode` any part of it.  They know no loss."""
+"""The paper's network: `encode` what is there, `decode` any part of it.  It knows no loss."""
 
-from __future__ import annotations
-
-from torch import nn
-
-from dmaf_lite.nn.adamm import build_adamm
 from dmaf_lite.nn.contract import Features, Pairs, Prediction
-from dmaf_lite.nn.dmaf_net import build_baseline, build_dmaf_net
-from dmaf_lite.nn.mmformer import build_mmformer
-from dmaf_lite.nn.rfnet import build_rfnet
-from dmaf_lite.spec import DatasetSpec
 
-NETWORKS = {"baseline": build_baseline, "dmaf_net": build_dmaf_net, "rfnet": build_rfnet, "mmformer": build_mmformer,
-            "adamm": build_adamm}
-
-
-def build_network(name: str, spec: DatasetSpec, **options: object) -> nn.Module:
-    """Build a network of the kit by name.
-
-    Raises:
-        ValueError: Unknown name or preset.
-        TypeError: Unknown option.
-    """
-    if name not in NETWORKS:
-        raise ValueError(f"network {name!r} is not known; choose one of {sorted(NETWORKS)}")
-    net = NETWORKS[name](spec, **options)
-    net.name = name  # what a table of pairs, such as network x objective, knows it by
-    return net
-
-
-__all__ = ["NETWORKS", "Features", "Pairs", "Prediction", "build_network"]
+__all__ = ["Features", "Pairs", "Prediction"]

@@ -1,46 +1,7 @@
-"""Objectives: what a network is trained for.  They know no file and no loop; see `terms.Term`."""
+"""The paper's objective, term by term.  It knows no file and no loop; see `terms.Term`."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-
-from torch import nn
-
-from dmaf_lite.objectives.adamm import AdammObjective, AdammSettings
 from dmaf_lite.objectives.dmaf import DmafObjective, DmafSettings
-from dmaf_lite.objectives.pairings import check_pairing
-from dmaf_lite.objectives.passion import PassionObjective, PassionSettings
 from dmaf_lite.objectives.segmentation import PlainObjective, PlainSettings
 from dmaf_lite.objectives.terms import Term, total
-from dmaf_lite.settings import from_mapping
-from dmaf_lite.spec import DatasetSpec
 
-OBJECTIVES = {"plain": PlainObjective, "dmaf": DmafObjective, "passion": PassionObjective, "adamm": AdammObjective}
-
-
-def build_objective(name: str, spec: DatasetSpec, net: nn.Module, *, missing_rates: Sequence[float] | None = None,
-                    total_steps: int | None = None, **options: object) -> nn.Module:
-    """An objective by name, for a network.
-
-    Args:
-        name: A key of `OBJECTIVES`.
-        spec: The data set.
-        net: The network it will train.
-        missing_rates: Missing rate of every modality in the training table, for objectives that weigh by it.
-        total_steps: Steps of the whole training, for objectives with a warm-up.
-        options: Fields of the objective's settings.
-
-    Raises:
-        ValueError: For an unknown name, an unknown option, a value that a setting refuses, or a network that this
-            objective cannot train (`pairings.PAIRINGS` says why).
-    """
-    if name not in OBJECTIVES:
-        raise ValueError(f"objective is {name!r}; expected one of {', '.join(OBJECTIVES)}")
-    check_pairing(net, name)
-    kind = OBJECTIVES[name]
-    settings = from_mapping(kind.Settings, options)
-    return kind(spec, net, settings, missing_rates=missing_rates, total_steps=total_steps)
-
-
-__all__ = ["OBJECTIVES", "AdammObjective", "AdammSettings", "DmafObjective", "DmafSettings", "PassionObjective",
-           "PassionSettings", "PlainObjective", "PlainSettings", "Term", "build_objective", "total"]
+__all__ = ["DmafObjective", "DmafSettings", "PlainObjective", "PlainSettings", "Term", "total"]

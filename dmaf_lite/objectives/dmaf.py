@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from dmaf_lite.monitor import MODES, MonitorSettings, TrainingMonitor
 from dmaf_lite.nn.contract import Features, Pairs, Prediction
+from dmaf_lite.objectives.monitor import MODES, MonitorSettings, TrainingMonitor
 from dmaf_lite.objectives.prototype import prototype_loss
 from dmaf_lite.objectives.relation import RelationAlignment
 from dmaf_lite.objectives.segmentation import LabelStats, PlainSettings, check_choice, segmentation_terms

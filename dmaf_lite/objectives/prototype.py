@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dmaf_lite.device import in_float32
+from dmaf_lite.base.device import in_float32
 from dmaf_lite.objectives.segmentation import LabelStats
 
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from dmaf_lite.device import in_float32
+from dmaf_lite.base.device import in_float32
 
 
 def covariance(tokens: Tensor) -> Tensor:

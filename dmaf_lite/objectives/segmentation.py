@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dmaf_lite.device import in_float32
+from dmaf_lite.base.device import in_float32
 from dmaf_lite.nn.contract import Features, Prediction
 from dmaf_lite.objectives.terms import Term
 from dmaf_lite.spec import DatasetSpec

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmaf_lite.cohort import Cohort, prepare_cohort, read_split, split_cases, write_split
-from dmaf_lite.phantom.brain import write_brain_cohort
+from dmaf_lite.data.cohort import Cohort, prepare_cohort, read_split, split_cases, write_split
+from dmaf_lite.phantom.brain.recipe import write_brain_cohort
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from dmaf_lite.evaluation.inference import probabilities_and_weights
+from dmaf_lite.evaluation.metrics import dice
+from dmaf_lite.evaluation.predict import windows_of
 from dmaf_lite.figures.planes import to_lps
-from dmaf_lite.inference import probabilities_and_weights
-from dmaf_lite.metrics import dice
-from dmaf_lite.predict import windows_of
 from dmaf_lite.spec import DatasetSpec
 from dmaf_lite.widgets.sources import Study
 

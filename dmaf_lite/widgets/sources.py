@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from dmaf_lite.case import Case, load_case, normalise_case
-from dmaf_lite.cohort import Cohort, Layout, files_in_folder, layout_of
+from dmaf_lite.data.case import Case, load_case, normalise_case
+from dmaf_lite.data.cohort import Cohort, Layout, files_in_folder, layout_of
+from dmaf_lite.evaluation.predict import SPACING_TOLERANCE
 from dmaf_lite.figures.planes import to_lps
-from dmaf_lite.predict import SPACING_TOLERANCE
 from dmaf_lite.spec import BRATS, DatasetSpec
 
 
@@ -50,7 +50,7 @@ class Study:
 
 def phantom_study(seed: int = 0, index: int = 0, *, spacing: float = 3.0) -> Study:
     """A synthetic study, made now: about a second at 3 mm, several at 1 mm."""
-    from dmaf_lite.phantom.brain import BrainSettings, make_brain_case
+    from dmaf_lite.phantom.brain.recipe import BrainSettings, make_brain_case
 
     case = make_brain_case(seed, index, BrainSettings(spacing=spacing))
     return Study(case.name, BRATS, case.images, case.label, case.affine, synthetic=True)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import ipywidgets as W
 import numpy as np
 
 from dmaf_lite.figures.planes import head_box, lps_spacing
 from dmaf_lite.figures.style import CLASS_COLOURS
 from dmaf_lite.widgets.parts import text
-
-if TYPE_CHECKING:
-    from dmaf_lite.widgets.volume_explorer import VolumeExplorer
 
 NO_WEBGL = ("This browser offers no WebGL2, so there is no 3-D view here: try another browser, or switch on hardware "
             "acceleration. The slices above need none.")
@@ -26,7 +21,7 @@ class Volume3D(W.VBox):
     The browser is asked first: without WebGL2 NiiVue would be an empty space that says nothing.
     """
 
-    def __init__(self, explorer: VolumeExplorer) -> None:
+    def __init__(self, explorer: W.VBox) -> None:
         self.explorer, self.viewer = explorer, None
         self.button = W.Button(description="3-D", icon="cube", tooltip="three planes and a rendering, by NiiVue",
                                layout=W.Layout(width="110px"))
@@ -57,7 +52,7 @@ class Volume3D(W.VBox):
             self.viewer.on_image_loaded(lambda _: setattr(self.note, "value", ""))
 
 
-def niivue(explorer: VolumeExplorer):
+def niivue(explorer: W.VBox):
     """NiiVue with the modality that is shown and the labels, cropped to the head and in one byte a voxel.
 
     The browser sends what it has loaded back to the kernel, so the arrays are made small first.

@@ -32,8 +32,8 @@ import torch
 from packaging.requirements import Requirement
 
 from dmaf_lite import figures
-from dmaf_lite.device import choose_device, choose_precision
-from dmaf_lite.phantom import BrainSettings, make_brain
+from dmaf_lite.base.device import choose_device, choose_precision
+from dmaf_lite.phantom.brain import BrainSettings, make_brain
 from dmaf_lite.spec import BRATS
 
 # %% [markdown]

@@ -42,14 +42,16 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from dmaf_lite import figures, missing, phantom, recipes
-from dmaf_lite.artifacts import data_folder, load_or_make
-from dmaf_lite.case import load_case
-from dmaf_lite.cohort import LAYOUTS, Cohort, files_in_folder, find_cases, prepare_cohort
-from dmaf_lite.exercises import lesson_01 as exercises
+from dmaf_lite import figures, phantom
+from dmaf_lite.data import missing
+from dmaf_lite.data.case import load_case
+from dmaf_lite.data.cohort import LAYOUTS, Cohort, files_in_folder, find_cases, prepare_cohort
+from dmaf_lite.data.volume import background_value, bounding_box, brain_mask, crop_to, foreground, zscore
 from dmaf_lite.figures.planes import to_lps
+from dmaf_lite.lessons import recipes
+from dmaf_lite.lessons.artifacts import data_folder, load_or_make
+from dmaf_lite.lessons.exercises import lesson_01 as exercises
 from dmaf_lite.spec import BRATS
-from dmaf_lite.volume import background_value, bounding_box, brain_mask, crop_to, foreground, zscore
 
 print(f"nibabel {nib.__version__}, numpy {np.__version__}, layout {layout}")
 

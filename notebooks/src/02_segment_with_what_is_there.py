@@ -39,17 +39,19 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from dmaf_lite import figures, recipes
-from dmaf_lite.artifacts import load_or_make
-from dmaf_lite.batches import BatchSettings, TrainingBatches
-from dmaf_lite.exercises import lesson_02 as exercises
-from dmaf_lite.inference import WindowSettings, subset_probabilities
-from dmaf_lite.nn import Pairs, build_network
+from dmaf_lite import figures
+from dmaf_lite.data.batches import BatchSettings, TrainingBatches
+from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
+from dmaf_lite.lessons import recipes
+from dmaf_lite.lessons.artifacts import load_or_make
+from dmaf_lite.lessons.exercises import lesson_02 as exercises
+from dmaf_lite.methods.networks import build_network
+from dmaf_lite.methods.weights import load_weights
+from dmaf_lite.nn import Pairs
 from dmaf_lite.objectives import PlainObjective, total
 from dmaf_lite.objectives.segmentation import LabelStats, segmentation_loss
-from dmaf_lite.runlog import read_log
 from dmaf_lite.spec import BRATS
-from dmaf_lite.weights import load_weights
+from dmaf_lite.training.runlog import read_log
 
 print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; everything in this lesson runs on the CPU")
 

@@ -50,26 +50,26 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dmaf_lite import artifacts, figures, recipes
-from dmaf_lite.artifacts import load_or_make
-from dmaf_lite.augmentation import AugmentationSettings
-from dmaf_lite.batches import BatchSettings, TrainingBatches
-from dmaf_lite.cohort import Cohort, read_split
-from dmaf_lite.device import choose_device, choose_precision
-from dmaf_lite.exercises import lesson_07 as exercises
-from dmaf_lite.inference import WindowSettings, subset_probabilities
-from dmaf_lite.metrics import dice
-from dmaf_lite.missing import missing_table, published_rates
-from dmaf_lite.nn import build_network
-from dmaf_lite.objectives import build_objective, total
+from dmaf_lite import figures
+from dmaf_lite.base.device import choose_device, choose_precision
+from dmaf_lite.base.settings import from_mapping, read_yaml, to_plain
+from dmaf_lite.data.batches import AugmentationSettings, BatchSettings, TrainingBatches
+from dmaf_lite.data.cohort import Cohort, read_split
+from dmaf_lite.data.missing import missing_table, published_rates
+from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
+from dmaf_lite.evaluation.metrics import dice
+from dmaf_lite.lessons import artifacts, recipes
+from dmaf_lite.lessons.exercises import lesson_07 as exercises
+from dmaf_lite.methods.networks import build_network
+from dmaf_lite.methods.objectives import build_objective
+from dmaf_lite.methods.weights import load_weights, shipped
+from dmaf_lite.objectives import total
 from dmaf_lite.objectives.segmentation import LabelStats, segmentation_loss
-from dmaf_lite.phantom.realism import threshold_dice
-from dmaf_lite.runlog import read_log
-from dmaf_lite.settings import from_mapping, read_yaml, to_plain
+from dmaf_lite.phantom.brain.realism import threshold_dice
 from dmaf_lite.spec import BRATS
-from dmaf_lite.step import StepModel, build_optimizer, train_step
-from dmaf_lite.training import TrainSettings, learning_rate, train
-from dmaf_lite.weights import load_weights, shipped
+from dmaf_lite.training.loop import TrainSettings, learning_rate, train
+from dmaf_lite.training.runlog import read_log
+from dmaf_lite.training.step import StepModel, build_optimizer, train_step
 
 device = choose_device()
 print(f"torch {torch.__version__}, training on {device.type} in {choose_precision('auto', device)}")
@@ -97,7 +97,7 @@ print(f"torch {torch.__version__}, training on {device.type} in {choose_precisio
 # %%
 if layout == "phantom":
     config = {"train": cases_train, "val": cases_val, "test": cases_test, "seed": seed, "spacing": spacing}
-    cohort_folder = load_or_make("cohort", recipes.make_cohort, config)
+    cohort_folder = artifacts.load_or_make("cohort", recipes.make_cohort, config)
 else:
     cohort_folder = artifacts.data_folder(layout)  # holds prepared/ and split/
 cohort, split = Cohort(cohort_folder / "prepared"), read_split(cohort_folder / "split")
@@ -347,7 +347,7 @@ if run_name:
     run = artifacts.root() / run_name
     train(cohort, train_names, run, settings, workers=workers)
 else:
-    run = load_or_make("train-it-all", recipes.train_run, to_plain(settings), needs=[cohort_folder])
+    run = artifacts.load_or_make("train-it-all", recipes.train_run, to_plain(settings), needs=[cohort_folder])
 log = read_log(run / "log.csv")
 trained, card = load_weights(run / "weights.safetensors", device)
 print(f"{card['recipe']['steps']} steps on {card['hardware']} in {card['precision']}, data: {layout}")
@@ -543,7 +543,7 @@ print("One run on a machine that may be busy with other things; the repository's
 # %% [markdown]
 # The ratios depend on the crop and on the machine: at the size of this lesson a case is small enough to be read whole,
 # at 1 mm it is not. Two more savings cannot be shown in a notebook that is already running: memory that the process
-# keeps (`dmaf_lite/memory.py`), and no waiting for the device inside a step.
+# keeps (`dmaf_lite/base/memory.py`), and no waiting for the device inside a step.
 #
 # ## 9 · What is it worth?
 #
@@ -562,7 +562,7 @@ weights, its_card = load_weights(shipped(), device)
 side = its_card["spacing"][0]
 unseen_seed = seed + 1000
 config = {"train": cases_threshold, "val": 1, "test": cases_unseen, "seed": unseen_seed, "spacing": side}
-unseen, parts = recipes.open_cohort(load_or_make("unseen-cohort", recipes.make_cohort, config))
+unseen, parts = recipes.open_cohort(artifacts.load_or_make("unseen-cohort", recipes.make_cohort, config))
 print(f"shipped: {its_card['recipe']['steps']} steps on {its_card['training_cases']} phantoms, {its_card['date']}")
 
 # %%

@@ -42,19 +42,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dmaf_lite import artifacts, figures, recipes
-from dmaf_lite.artifacts import load_or_make
-from dmaf_lite.cohort import Cohort, read_split
-from dmaf_lite.device import choose_device
-from dmaf_lite.evaluation import EvaluationSettings, evaluate
-from dmaf_lite.exercises import lesson_08 as exercises
-from dmaf_lite.inference import WindowSettings, subset_probabilities
-from dmaf_lite.metrics import EMPTY, HD95, dice, hd95, surface_points
-from dmaf_lite.scoring import score_case
+from dmaf_lite import figures
+from dmaf_lite.base.device import choose_device
+from dmaf_lite.data.cohort import Cohort, read_split
+from dmaf_lite.evaluation.evaluate import EvaluationSettings, evaluate
+from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
+from dmaf_lite.evaluation.metrics import EMPTY, HD95, dice, hd95, surface_points
+from dmaf_lite.evaluation.scoring import score_case
+from dmaf_lite.evaluation.statistics import bootstrap_interval, compare, holm
+from dmaf_lite.evaluation.tables import MEAN, case_table, empty_table, size_table, subset_table
+from dmaf_lite.lessons import artifacts, recipes
+from dmaf_lite.lessons.artifacts import load_or_make
+from dmaf_lite.lessons.exercises import lesson_08 as exercises
+from dmaf_lite.methods.weights import load_weights, shipped
 from dmaf_lite.spec import BRATS
-from dmaf_lite.statistics import bootstrap_interval, compare, holm
-from dmaf_lite.tables import MEAN, case_table, empty_table, size_table, subset_table
-from dmaf_lite.weights import load_weights, shipped
 
 warnings.filterwarnings("ignore", category=FutureWarning, module="monai")  # it warns of its own old calls
 device = choose_device()

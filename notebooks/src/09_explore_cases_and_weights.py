@@ -44,14 +44,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dmaf_lite import figures, recipes
-from dmaf_lite.artifacts import load_or_make
-from dmaf_lite.exercises import lesson_09 as exercises
+from dmaf_lite import figures
+from dmaf_lite.evaluation.metrics import dice
 from dmaf_lite.figures.planes import window
-from dmaf_lite.metrics import dice
-from dmaf_lite.runlog import read_log
+from dmaf_lite.lessons import recipes
+from dmaf_lite.lessons.artifacts import load_or_make
+from dmaf_lite.lessons.exercises import lesson_09 as exercises
+from dmaf_lite.methods.weights import load_weights, shipped
 from dmaf_lite.spec import BRATS
-from dmaf_lite.weights import load_weights, shipped
+from dmaf_lite.training.runlog import read_log
 from dmaf_lite.widgets import ModalityExplorer, TrainingExplorer, VolumeExplorer, folder_study, phantom_study
 
 print("explorers without WebGL and without network; 3-D on demand")

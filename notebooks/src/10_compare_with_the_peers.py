@@ -44,25 +44,26 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dmaf_lite import figures, recipes
-from dmaf_lite.artifacts import load_or_make
-from dmaf_lite.checkpoint import load_checkpoint
-from dmaf_lite.device import choose_device
-from dmaf_lite.exercises import lesson_10 as exercises
-from dmaf_lite.inference import WindowSettings, subset_probabilities
-from dmaf_lite.nn import build_network
-from dmaf_lite.nn.adamm import AdammNet
-from dmaf_lite.nn.mmformer import to_grid
-from dmaf_lite.nn.presence import class_logits
-from dmaf_lite.nn.rfnet import region_means
-from dmaf_lite.objectives import build_objective
-from dmaf_lite.objectives.pairings import PAIRINGS
-from dmaf_lite.objectives.preference import balanced, relative_distance, relative_preference
+from dmaf_lite import figures
+from dmaf_lite.base.device import choose_device
+from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
+from dmaf_lite.evaluation.statistics import bootstrap_interval, compare
+from dmaf_lite.evaluation.tables import MEAN, subset_table
+from dmaf_lite.lessons import recipes
+from dmaf_lite.lessons.artifacts import load_or_make
+from dmaf_lite.lessons.exercises import lesson_10 as exercises
+from dmaf_lite.methods.networks import build_network
+from dmaf_lite.methods.objectives import build_objective
+from dmaf_lite.methods.pairings import PAIRINGS
+from dmaf_lite.methods.weights import load_weights, shipped
+from dmaf_lite.peers.adamm.network import AdammNet
+from dmaf_lite.peers.adamm.presence import class_logits
+from dmaf_lite.peers.mmformer import to_grid
+from dmaf_lite.peers.preference import balanced, relative_distance, relative_preference
+from dmaf_lite.peers.rfnet import region_means
 from dmaf_lite.spec import BRATS
-from dmaf_lite.statistics import bootstrap_interval, compare
-from dmaf_lite.step import build_optimizer
-from dmaf_lite.tables import MEAN, subset_table
-from dmaf_lite.weights import load_weights, shipped
+from dmaf_lite.training.checkpoint import load_checkpoint
+from dmaf_lite.training.step import build_optimizer
 
 device = choose_device()  # of the measurements; the small examples run on the CPU
 print(f"torch {torch.__version__}, measuring on {device.type}, {torch.get_num_threads()} thread(s)")
@@ -365,11 +366,11 @@ figures.show(fig, alt="Truth, AdaMM's teacher with all four scans, and its stude
 # %%
 from torch.utils.flop_counter import FlopCounterMode
 
-from dmaf_lite.batches import TrainingBatches
-from dmaf_lite.experiment import ExperimentSettings
-from dmaf_lite.settings import from_mapping, read_yaml
-from dmaf_lite.step import StepModel, train_step
-from dmaf_lite.training import batch_settings
+from dmaf_lite.base.settings import from_mapping, read_yaml
+from dmaf_lite.data.batches import TrainingBatches
+from dmaf_lite.experiment.matrix import ExperimentSettings
+from dmaf_lite.training.loop import batch_settings
+from dmaf_lite.training.step import StepModel, train_step
 
 comparison = from_mapping(ExperimentSettings, read_yaml(Path("profiles", "experiments", "peers.yaml")))
 subsets = np.array(BRATS.subsets())
@@ -538,7 +539,7 @@ for verdict, lines_of_it in verdicts.items():
 # On complete data (`avg15`, the printed mean over the fifteen subsets, Dice in percent):
 
 # %%
-from dmaf_lite.published_results import published_rows, published_table
+from dmaf_lite.peers.published_results import published_rows, published_table
 
 
 def show_published(title, table):
@@ -589,9 +590,9 @@ assert apart.loc["RFNet"].max() < 0.02 < apart.loc["mmFormer"].max() < 0.2, "one
 # find, so we take the cases with the least enhancing tumour, chosen by the truth alone.
 
 # %%
-from dmaf_lite.conventions import CONVENTIONS
-from dmaf_lite.metrics import diagonal_mm
-from dmaf_lite.scoring import score_case
+from dmaf_lite.evaluation.conventions import CONVENTIONS
+from dmaf_lite.evaluation.metrics import diagonal_mm
+from dmaf_lite.evaluation.scoring import score_case
 
 tight = (56, 64, 40)  # 160 x 192 x 128 mm, the crop of AdaMM and MST-KDNet, in voxels of 3 mm
 windows = WindowSettings(window=tuple(card["window"]), overlap=overlap)

@@ -22,7 +22,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dmaf_lite.explore import SETTINGS
+from dmaf_lite.lessons.application import SETTINGS
 
 HERE = ("http://127.0.0.1", "ws://127.0.0.1", "http://localhost", "ws://localhost")
 INSIDE = ("data:", "blob:", "file:", "about:", "chrome")

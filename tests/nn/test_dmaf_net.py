@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dmaf_lite.nn import build_network
+from dmaf_lite.methods.networks import build_network
+from dmaf_lite.methods.objectives import build_objective
 from dmaf_lite.nn.dmaf_net import PRESETS
-from dmaf_lite.objectives import build_objective
 from dmaf_lite.spec import BRATS, MYOPS, DatasetSpec
 
 TWO = DatasetSpec("two", ("A", "B"), ("background", "lesion"), {"lesion": frozenset({1})}, ())

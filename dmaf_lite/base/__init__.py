@@ -1,0 +1,1 @@
+"""What every room stands on: settings, files that are whole or not there, devices, memory."""

@@ -1,0 +1,264 @@
+"""Prepare a cohort once: z-scored, cropped arrays from which a training crop can be read by itself.
+
+The store: ``out/cohort.json`` (layout and settings) and one folder per case with ``<modality>.npy``
+(float32), ``label.npy`` (uint8 internal labels) and ``case.json``.  A case folder is filled under a hidden
+name and renamed when it is whole, so a killed run leaves no half case, and the next run goes on.
+
+Taught in lesson 01.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import uuid
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from dmaf_lite.base.atomic import atomic_path
+from dmaf_lite.data.case import DEFAULT_MINIMUM, CaseError, CaseFiles, NormalisedCase, load_case, normalise_case
+from dmaf_lite.data.layouts import Layout, case_folders, files_in_folder, layout_of
+
+FORMAT = 1
+PARTIAL = ".partial"
+# Enough to centre crops on, small enough for a JSON file.
+POINTS_PER_CLASS = 512
+# More processes than this only wait for the disk, and each holds a case (about 0.5 GB at 240x240x155).
+MOST_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a store was prepared with; all its cases share one."""
+
+    layout: str
+    minimum: tuple[int, int, int]
+    spacing: float | None
+    format: int = FORMAT
+
+
+@dataclass
+class PrepareReport:
+    """What happened to every case asked for.
+
+    Attributes:
+        prepared, skipped: Names of the cases made now, and of those that were there already.
+        failed: Name -> error, one sentence.
+        warnings: Name -> what was odd about it (also said by `warnings.warn` and kept in case.json).
+    """
+
+    prepared: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.prepared)} prepared, {len(self.skipped)} there already, {len(self.failed)} failed"]
+        lines += [f"  warning {name}: {text}" for name, texts in sorted(self.warnings.items()) for text in texts]
+        lines += [f"  failed {name}: {error}" for name, error in sorted(self.failed.items())]
+        return "\n".join(lines)
+
+
+def prepare_cohort(folder: str | Path, out: str | Path, *, layout: str | Layout, names: Sequence[str] | None = None,
+                   minimum: int | Sequence[int] = DEFAULT_MINIMUM, spacing: float | None = None,
+                   workers: int | None = None, resume: bool = True) -> PrepareReport:
+    """Prepare all cases of a cohort; a bad case is reported and the next one is taken.
+
+    One run per `out` at a time.
+
+    Args:
+        folder: The cohort as downloaded.
+        out: The store; made if it does not exist.
+        layout: Name of the layout, a key of `LAYOUTS`.
+        names: Only these cases.
+        minimum: Smallest stored size per axis (where the scan is that large); at least the training crop.
+        spacing: Resample to this isotropic voxel size in mm; None keeps the grid of the files.
+        workers: Processes; 0 or 1 works in this process, None takes one per core, at most 8.
+        resume: Keep cases that are prepared already and whose source files have not changed since.
+
+    Raises:
+        CaseError: The folder holds no case of this layout.
+        ValueError: `out` was prepared with other settings, or is the cohort's own folder.
+    """
+    layout = layout_of(layout)
+    size = (minimum,) * 3 if isinstance(minimum, int) else tuple(minimum)
+    found = case_folders(folder, layout)
+    out = Path(out)
+    if out.resolve() == Path(folder).resolve():
+        raise ValueError(f"{out}: the prepared cohort needs a folder of its own, not that of the original files")
+    open_store(out, Recipe(layout.name, size, spacing))
+    report = PrepareReport()
+    wanted = list(found) if names is None else list(dict.fromkeys(names))
+    for name in wanted:
+        if name not in found:
+            report.failed[name] = str(CaseError(folder, found=f"no case {name}", do="check the name",
+                                                expected=f"one of the {len(found)} there"))
+        elif resume and (notes := _kept_notes(found[name], out, layout)) is not None:
+            report.skipped.append(name)
+            report.warnings |= {name: notes} if notes else {}
+    done = {*report.failed, *report.skipped}
+    todo = [found[name] for name in wanted if name not in done]
+    workers = min(os.cpu_count() or 1, MOST_WORKERS, len(todo)) if workers is None else workers
+    job = partial(_prepare_one, out=out, layout=layout, size=size, spacing=spacing)
+    for name, error, notes in tqdm(_each(job, todo, workers), total=len(todo), desc="prepare", unit="case",
+                                   disable=not todo):
+        if notes:
+            report.warnings[name] = notes
+            for note in notes:
+                warnings.warn(note, stacklevel=2)
+        if error is not None:
+            report.failed[name] = error
+        else:
+            report.prepared.append(name)
+    report.prepared.sort()
+    return report
+
+
+def open_store(out: Path, recipe: Recipe) -> None:
+    """Make the store or check that it was made with the same settings, and clear away what a killed run left."""
+    path = out / "cohort.json"
+    if path.exists():
+        there = json.loads(path.read_text(encoding="utf-8"))
+        asked = json.loads(json.dumps(asdict(recipe)))
+        if there != asked:
+            other = [f"{key} {there.get(key)} (asked: {asked[key]})" for key in asked if there.get(key) != asked[key]]
+            raise ValueError(f"{out} was prepared with {', '.join(other)}; choose another folder or delete this one")
+    else:
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(asdict(recipe), indent=1) + "\n", encoding="utf-8")
+    for left in out.glob(f".*{PARTIAL}"):
+        shutil.rmtree(left)
+
+
+Outcome = tuple[str, str | None, tuple[str, ...]]
+
+
+def _each(job: Callable[[Path], Outcome], todo: Iterable[Path], workers: int) -> Iterator[Outcome]:
+    """Run the job over all case folders, here or in processes; a process that dies fails its cases, not the run."""
+    if workers <= 1:
+        yield from map(job, todo)
+        return
+    # "spawn" behaves alike on every system, and is safe after torch has started its threads.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting = {pool.submit(job, folder): folder for folder in todo}
+        for future in as_completed(waiting):
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                yield (waiting[future].name, f"{waiting[future]}: a worker process died, perhaps for want of "
+                       "memory; run again with fewer workers, what is prepared is kept.", ())
+
+
+def _prepare_one(folder: Path, *, out: Path, layout: Layout, size: tuple[int, ...], spacing: float | None) -> Outcome:
+    """Prepare one case: (name, error or None, warnings)."""
+    name = folder.name
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            files = files_in_folder(folder, layout)
+            case = load_case(files, spec=layout.spec, labels=layout.labels)
+            normal = normalise_case(case, minimum=size, spacing=spacing)
+            notes = tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
+            notes += _notes(normal, case.orientation)
+            write_case(out, normal, case.orientation, _sources(files), notes)
+            return name, None, notes
+        except CaseError as error:
+            return name, str(error), ()
+        except MemoryError:
+            return name, f"{folder}: found too little memory; run again with fewer workers.", ()
+        except OSError as error:
+            return name, f"{folder}: found {error}; is the disk full or the folder read-only? "\
+                                   "Run again when it is mended, what is prepared is kept.", ()
+
+
+def _notes(normal: NormalisedCase, orientation: str) -> tuple[str, ...]:
+    """What is odd, but no reason to refuse the case."""
+    notes = []
+    if normal.label_outside:
+        lost = ", ".join(f"{count} of class {c}" for c, count in normal.label_outside.items())
+        notes.append(f"{normal.name}: label voxels outside the box around the scans ({lost}); they are not stored")
+    if orientation != "LPS":
+        notes.append(f"{normal.name}: its axes point to {orientation}, those of BraTS to LPS; a network trained on the "
+                     "one has not seen the other (docs/native_scans.md)")
+    return tuple(notes)
+
+
+def _sources(files: CaseFiles) -> dict[str, list]:
+    """What tells whether a source file has changed: role -> [name, bytes, time in ns]."""
+    paths = dict(files.images) | ({"label": files.label} if files.label else {})
+    return {role: [path.name, path.stat().st_size, path.stat().st_mtime_ns] for role, path in paths.items()}
+
+
+def _kept_notes(folder: Path, out: Path, layout: Layout) -> tuple[str, ...] | None:
+    """The warnings of a case that is prepared already and whose files are unchanged; None if it must be prepared."""
+    try:
+        meta = json.loads((out / folder.name / "case.json").read_text(encoding="utf-8"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            sources = _sources(files_in_folder(folder, layout))
+        return tuple(meta["warnings"]) if meta["sources"] == sources else None
+    except (OSError, ValueError, KeyError):  # CaseError is a ValueError: preparing says what is wrong
+        return None
+
+
+def write_case(out: Path, normal: NormalisedCase, orientation: str, sources: dict[str, list],
+               notes: Sequence[str] = ()) -> None:
+    """Write one case folder, whole or not at all.
+
+    Raises:
+        CaseError: The place is taken by a folder that is no prepared case.
+    """
+    target = out / normal.name
+    if target.exists() and not (target / "case.json").exists():
+        raise CaseError(target, found="a folder that is no prepared case", expected="a free name",
+                        do="choose another folder for the prepared cohort")
+    temporary = out / f".{normal.name}.{uuid.uuid4().hex[:8]}{PARTIAL}"
+    temporary.mkdir(parents=True)
+    try:
+        for modality, image in normal.images.items():
+            np.save(temporary / f"{modality}.npy", image, allow_pickle=False)
+        if normal.label is not None:
+            np.save(temporary / "label.npy", normal.label, allow_pickle=False)
+        meta = _meta(normal) | {"orientation": orientation, "sources": sources, "warnings": list(notes)}
+        (temporary / "case.json").write_text(json.dumps(meta) + "\n", encoding="utf-8")
+        if target.exists():  # a folder cannot be replaced in one step: the old one steps aside first
+            aside = out / f".{normal.name}.{uuid.uuid4().hex[:8]}.old{PARTIAL}"
+            os.replace(target, aside)
+            os.replace(temporary, target)
+            shutil.rmtree(aside)
+        else:
+            os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _meta(normal: NormalisedCase) -> dict:
+    """What case.json says; `Cohort.meta` explains the keys."""
+    points = normal.label_points(POINTS_PER_CLASS)
+    return {
+        "name": normal.name,
+        "shape": normal.shape,
+        "spacing": normal.spacing,
+        "affine": normal.affine.tolist(),
+        "box": [[s.start, s.stop] for s in normal.box],
+        "boxes": {name: [[s.start, s.stop] for s in box] for name, box in normal.boxes.items()},
+        "grid_shape": normal.grid_shape,
+        "original_shape": normal.original_shape,
+        "original_affine": normal.original_affine.tolist(),
+        "modalities": list(normal.images),
+        "labelled": normal.label is not None,
+        "classes": sorted(points),
+        "foreground": {str(c): flat.tolist() for c, flat in points.items()},
+        "label_outside": {str(c): count for c, count in normal.label_outside.items()},
+        "intensity": {name: list(pair) for name, pair in normal.intensity.items()},
+    }

@@ -1,0 +1,1 @@
+"""From weights to a long table: windows, metrics under named conventions, statistics; and `predict`."""

@@ -1,0 +1,285 @@
+"""Segment new studies: NIfTI in, NIfTI out, on the study's own grid.
+
+    python -m dmaf_lite predict --weights FILE --out DIR CASE_DIR...
+
+Any non-empty subset of the modalities will do.  A study goes through the same normalising as a
+prepared cohort, so a folder with T1 alone gives what the evaluator gives for {T1}.  For research
+and teaching, not a medical device; shipped weights know phantoms only.
+
+Taught in lesson 08.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+from tqdm.auto import tqdm
+
+from dmaf_lite.base.atomic import atomic_path
+from dmaf_lite.base.device import choose_device
+from dmaf_lite.base.provenance import NOT_A_DEVICE
+from dmaf_lite.data.case import Case, CaseError, CaseFiles, NormalisedCase, load_case, normalise_case, save_label
+from dmaf_lite.data.cohort import LAYOUTS, Layout, files_in_folder, layout_of
+from dmaf_lite.evaluation.inference import WindowSettings, probabilities_and_weights
+from dmaf_lite.evaluation.metrics import volume_ml
+from dmaf_lite.methods.weights import load_weights
+
+# Voxel sizes within 5 % of the training grid are taken as they are: interpolating would cost more
+# sharpness than that difference in scale, which the training's own anatomy varies by anyway.
+SPACING_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class StudyPrediction:
+    """What is predicted for one study, all on the grid of its files.
+
+    Attributes:
+        name: Name of the study.
+        label: uint8 (X, Y, Z), internal labels.
+        affine: (4, 4) of the files.
+        modalities: What was used, in the order of the spec.
+        weight_maps: Modality -> float32 (X, Y, Z), 0 outside the brain's box; empty where the network has none.
+        weights: Modality -> mean weight over the brain.
+        volumes_ml: Region -> millilitres.
+        resampled_to: mm, where the study was resampled to the grid of the weights; else None.
+        notes: Warnings of loading.
+    """
+
+    name: str
+    label: np.ndarray
+    affine: np.ndarray
+    modalities: tuple[str, ...]
+    weight_maps: Mapping[str, np.ndarray]
+    weights: Mapping[str, float]
+    volumes_ml: Mapping[str, float]
+    resampled_to: tuple[float, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class PredictReport:
+    """What came of a batch: `written` name -> segmentation, `failed` folder -> reason."""
+
+    written: dict[str, Path] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def study_files(case_dir: str | Path, layout: str | Layout) -> CaseFiles:
+    """The scans of a folder, named as in any layout; a segmentation that may lie there is not looked at.
+
+    File names say which scan is which, so they may follow another layout than `layout`; the label scheme of
+    the output is never guessed.
+
+    Raises:
+        CaseError: No scan under the names of any layout, or two for one modality.
+    """
+    layout = layout_of(layout)
+    try:
+        files = files_in_folder(case_dir, layout)
+    except CaseError as error:
+        files = None
+        for other in LAYOUTS.values():
+            try:
+                files = files or (files_in_folder(case_dir, other) if other.spec == layout.spec else None)
+            except CaseError:
+                continue  # what is said is what is wrong under the layout asked for
+        if files is None:
+            raise error
+    return replace(files, label=None)
+
+
+def predict_case(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, layout: str | Layout = "brats2020",
+                 windows: WindowSettings | None = None, progress: bool = False) -> StudyPrediction:
+    """Segment one study.
+
+    Args:
+        net: The network of the weights.
+        card: Its card: the spacing that it knows, and the window.
+        files: At least one modality.
+        layout: Names the data set.
+        windows: Default: the window that the card names.
+        progress: Show a bar over the windows.
+
+    Raises:
+        CaseError: Bad files, or a grid that the weights cannot be used on.
+        ValueError: If the weights are for another data set.
+    """
+    layout = layout_of(layout)
+    spec = layout.spec
+    if card["spec"] != spec.name:
+        raise ValueError(f"the weights were trained on {card['spec']}, the layout {layout.name} is of {spec.name}; "
+                         "use weights and layout of one data set")
+    windows = windows or windows_of(card)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        case = load_case(files, spec=spec, labels=layout.labels)
+    notes = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+    if case.orientation != "LPS":
+        notes.append(f"{case.name}: its axes point to {case.orientation}, those of BraTS and of the phantom to LPS; "
+                     "the weights have not seen this orientation (docs/native_scans.md)")
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    target = _target_spacing(case, card)
+    normal = normalise_case(case, minimum=windows.window, spacing=target)
+    empty = np.zeros(normal.shape, np.float32)
+    images = np.stack([normal.images.get(name, empty) for name in spec.modalities])
+    available = np.array(case.available(spec))
+    probabilities, weights = probabilities_and_weights(net, images, available, settings=windows, progress=progress)
+
+    label = _label_on_files(probabilities.cpu().numpy(), normal)
+    maps, shares = {}, {}
+    if weights is not None:
+        brain = (images != 0).any(axis=0)
+        for name, one in zip(spec.modalities, weights.cpu().numpy(), strict=True):
+            if name in case.images:
+                maps[name] = _on_files(one, normal)
+                shares[name] = float(one[brain].mean())
+    return StudyPrediction(
+        name=case.name, label=label, affine=case.affine, modalities=tuple(case.images), weight_maps=maps,
+        weights=shares, resampled_to=None if target is None else normal.spacing, notes=tuple(notes),
+        volumes_ml={region: volume_ml(spec.region_mask(label, region), case.spacing) for region in spec.regions},
+    )
+
+
+def _target_spacing(case: Case, card: Mapping[str, Any]) -> float | None:
+    """The voxel size to resample to, or None where the study's own will do."""
+    known = np.asarray(card["spacing"], dtype=float)
+    if np.abs(np.asarray(case.spacing) / known - 1).max() <= SPACING_TOLERANCE:
+        return None
+    if known.max() / known.min() > 1 + SPACING_TOLERANCE:
+        raise CaseError(case.name, found=f"voxels of {_mm(case.spacing)}", expected=f"the {_mm(known)} of the weights, "
+                        "whose voxels are no cubes", do="resample the study to that grid first")
+    return float(known.mean())
+
+
+def _mm(spacing: Sequence[float]) -> str:
+    return " x ".join(f"{s:g}" for s in spacing) + " mm"
+
+
+def _on_files(values: np.ndarray, normal: NormalisedCase, *, outside: float = 0.0) -> np.ndarray:
+    """float32[D, H, W] in the box -> float32 (X, Y, Z) on the grid of the files, by linear interpolation."""
+    whole = np.full(normal.grid_shape, outside, np.float32)
+    whole[normal.box] = values
+    if normal.grid_shape == normal.original_shape:
+        return whole
+    # align_corners=False: both grids cover one field of view edge to edge, as `volume.resample` lays them.
+    size = normal.original_shape
+    return interpolate(torch.from_numpy(whole)[None, None], size, mode="trilinear", align_corners=False)[0, 0].numpy()
+
+
+def _label_on_files(probabilities: np.ndarray, normal: NormalisedCase) -> np.ndarray:
+    """float32[K, D, H, W] in the box -> uint8 (X, Y, Z): probabilities are interpolated, then the largest wins."""
+    best = np.full(normal.original_shape, -1, np.float32)
+    label = np.zeros(normal.original_shape, np.uint8)
+    for k, inside in enumerate(probabilities):  # one class at a time: a full-size study has millions of voxels
+        probability = _on_files(inside, normal, outside=float(k == 0))  # outside the box is background for certain
+        better = probability > best
+        label[better] = k
+        best[better] = probability[better]
+    return label
+
+
+def write_prediction(out: str | Path, prediction: StudyPrediction, files: CaseFiles, card: Mapping[str, Any], *,
+                     layout: str | Layout = "brats2020") -> Path:
+    """Write <name>_seg.nii.gz, <name>_weights_<modality>.nii.gz where there are weights, and <name>.json.
+
+    Each file is written whole or not at all, the JSON last. Results of an earlier run are replaced, files of
+    the study never.
+
+    Returns:
+        The segmentation.
+
+    Raises:
+        CaseError: If a result would replace a file of the study.
+    """
+    layout, out, name = layout_of(layout), Path(out), prediction.name
+    target = out / f"{name}_seg.nii.gz"
+    if any(path.parent.resolve() == out.resolve() for path in files.images.values()):
+        raise CaseError(out, found="the folder of the study itself", expected="another folder for the results",
+                        do="choose another --out: a segmentation that lies there must not be replaced")
+    save_label(target, prediction.label, prediction.affine, layout.labels, like=next(iter(files.images.values())))
+    for modality, weight in prediction.weight_maps.items():
+        with atomic_path(out / f"{name}_weights_{modality}.nii.gz") as partial:
+            nib.save(nib.Nifti1Image(weight.astype(np.float32), prediction.affine), partial)
+    summary = {
+        "name": name,
+        "modalities": list(prediction.modalities),
+        "files": {modality: path.name for modality, path in files.images.items()},
+        "segmentation": target.name,
+        "layout": layout.name,
+        "label_values": {layout.spec.classes[internal]: value for value, internal in layout.labels.items() if internal},
+        "volumes_ml": {region: round(v, 3) for region, v in prediction.volumes_ml.items()},
+        "modality_weights": {modality: round(v, 4) for modality, v in prediction.weights.items()},
+        "resampled_to_mm": prediction.resampled_to and [round(s, 4) for s in prediction.resampled_to],
+        "weights": {key: card[key] for key in ("network", "network_options", "seed", "commit", "date")},
+        "warnings": list(prediction.notes),
+        "note": NOT_A_DEVICE,
+    }
+    with atomic_path(out / f"{name}.json") as partial:
+        partial.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    return target
+
+
+def predict_folders(net: nn.Module, card: Mapping[str, Any], case_dirs: Sequence[str | Path], out: str | Path, *,
+                    layout: str | Layout = "brats2020", windows: WindowSettings | None = None,
+                    progress: bool = True) -> PredictReport:
+    """Segment a batch of studies; a bad one is reported and the next goes on."""
+    report = PredictReport()
+    one = len(case_dirs) == 1  # then the bar runs over its windows
+    for case_dir in tqdm(case_dirs, desc="predict", unit="study", disable=one or not progress):
+        try:
+            files = study_files(case_dir, layout)
+            if files.name in report.written:
+                raise CaseError(case_dir, found=f"a second study named {files.name}", expected="each name once",
+                                do="rename the folder, or predict it into another --out")
+            prediction = predict_case(net, card, files, layout=layout, windows=windows, progress=one and progress)
+            report.written[files.name] = write_prediction(out, prediction, files, card, layout=layout)
+        # What bad files or a full disk or device raise; a bug in the kit (TypeError, ...) still stops the batch.
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            report.failed[str(case_dir)] = str(error) or type(error).__name__
+    return report
+
+
+def windows_of(card: Mapping[str, Any]) -> WindowSettings:
+    """The window that the weights were trained on, else the default."""
+    return WindowSettings(window=tuple(card.get("window", WindowSettings.window)))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``python -m dmaf_lite predict``."""
+    parser.description = f"Segment studies with any of the modalities. {NOT_A_DEVICE}"
+    parser.add_argument("case_dirs", nargs="+", type=Path, metavar="CASE_DIR",
+                        help="folder with the scans of one study")
+    parser.add_argument("--weights", type=Path, required=True, help="a .safetensors file with its card")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--layout", default="brats2020", choices=sorted(LAYOUTS),
+                        help="decides the label values that are written (ET is 4 up to 2021, 3 from 2023); the scans "
+                             "may be named as in any layout")
+    parser.add_argument("--window", type=int, help="side of the window in voxels; default: as in training")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run ``python -m dmaf_lite predict``; 0, or 1 where a study failed."""
+    net, card = load_weights(args.weights, choose_device(args.device))
+    windows = windows_of(card)
+    if args.window:
+        windows = replace(windows, window=(args.window,) * 3)
+    report = predict_folders(net, card, args.case_dirs, args.out, layout=args.layout, windows=windows)
+    for case_dir, reason in report.failed.items():
+        print(f"failed: {case_dir}: {reason}", file=sys.stderr)
+    print(f"{len(report.written)} of {len(args.case_dirs)} studies segmented into {args.out}. {NOT_A_DEVICE}",
+          file=sys.stderr if report.failed else sys.stdout)
+    return 1 if report.failed else 0

@@ -1,0 +1,1 @@
+"""Methods x missing rates x seeds as one matrix of runs."""

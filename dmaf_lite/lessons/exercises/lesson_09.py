@@ -1,0 +1,41 @@
+"""Checks of lesson 09: a window by centre and width, and the scan that is missed most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import combinations
+
+import numpy as np
+
+from dmaf_lite.lessons.exercises import exercise
+
+
+@exercise("9.1")
+def check_9_1(windowed: Callable) -> None:
+    """Linear inside, clipped outside, for any centre and width."""
+    assert np.allclose(windowed(np.array([100.0]), 100, 40), 127.5), "the centre of the window is the middle grey"
+    assert np.allclose(windowed(np.array([80.0, 120.0]), 100, 40), [0, 255]), \
+        "black half a width below the centre, white half a width above"
+    found = windowed(np.array([-1000.0, 1000.0]), 100, 40)
+    assert np.allclose(found, [0, 255]), "outside the window a grey is never below 0 or above 255"
+    assert np.allclose(windowed(np.array([90.0]), 100, 40), 63.75), "in between it rises evenly"
+
+
+@exercise("9.2")
+def check_9_2(most_missed: Callable) -> None:
+    """The mean over all companies, not one of them."""
+    names = ("FLAIR", "T1ce", "T1", "T2")
+
+    def table(worth: Callable) -> dict:
+        return {frozenset(s): worth(frozenset(s)) for n in range(1, 5) for s in combinations(names, n)}
+
+    plain = dict(zip(names, (0.1, 0.4, 0.05, 0.2), strict=True))
+    assert most_missed(table(lambda s: sum(plain[m] for m in s))) == "T1ce", \
+        "where every scan adds its own, it is the one that adds most"
+    # T2 alone is best, but with company it adds little; FLAIR alone is nothing, and adds to every company.
+    tricky = table(lambda s: 0.6 if s == {"T2"} else 0.3 * ("FLAIR" in s) + 0.1 * len(s))
+    assert most_missed(tricky) == "FLAIR", "compare each subset with itself less the scan, not the scans alone"
+    # From the full set only T1 is missed; in smaller company it is FLAIR, every time.
+    odd = {frozenset({"T1ce", "T1", "T2"}): 0.35, frozenset(names): 0.35, frozenset({"FLAIR", "T1ce", "T2"}): 0.1}
+    full = table(lambda s: odd.get(s, 0.3 * ("FLAIR" in s)))
+    assert most_missed(full) == "FLAIR", "all subsets count, not the full one only"

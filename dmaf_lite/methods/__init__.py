@@ -1,0 +1,1 @@
+"""What the names in a settings file mean: networks, objectives, which pairs fit, weights on disk."""

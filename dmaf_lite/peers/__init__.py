@@ -1,0 +1,1 @@
+"""The neighbours' methods, each from its publication; `published_results` holds what they printed."""

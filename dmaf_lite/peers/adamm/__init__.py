@@ -1,0 +1,1 @@
+"""AdaMM: network and its parts (garm, adapters, presence), objective and its parts (style, discriminator)."""

@@ -1,0 +1,46 @@
+"""Device and precision are chosen in one place."""
+
+import pytest
+import torch
+
+from dmaf_lite.base.device import autocast, choose_device, choose_precision, cpu_has_bfloat16, deterministic_algorithms
+
+
+def test_auto_takes_the_best_there_is():
+    kind = choose_device().type
+    assert kind == ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    assert choose_device("cpu").type == "cpu"
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_bfloat16_where_the_processor_computes_it(monkeypatch, has):
+    monkeypatch.setattr("dmaf_lite.base.device.cpu_has_bfloat16", lambda: has)
+    expected = torch.bfloat16 if has else torch.float32
+    assert choose_precision("auto", torch.device("cpu")) == expected
+    assert choose_precision("float32", torch.device("cpu")) == torch.float32
+
+
+def test_the_processor_is_really_asked():
+    assert isinstance(cpu_has_bfloat16(), bool)
+
+
+def test_autocast_is_on_for_bfloat16_only():
+    x = torch.randn(2, 2)
+    for dtype in (torch.float32, torch.bfloat16):
+        with autocast(torch.device("cpu"), dtype):
+            assert (x @ x).dtype == dtype
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="precision 'half' is not known"):
+        choose_precision("half", torch.device("cpu"))
+
+
+def test_deterministic_algorithms_are_asked_for_and_given_back(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with deterministic_algorithms(False):
+        assert not torch.are_deterministic_algorithms_enabled()
+    with pytest.raises(KeyError), deterministic_algorithms(True):
+        assert torch.are_deterministic_algorithms_enabled()
+        raise KeyError
+    assert not torch.are_deterministic_algorithms_enabled()

@@ -1,0 +1,111 @@
+"""The batch of step t is a pure function of (seed, t), and obeys the missing-rate table."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dmaf_lite.data.batches import BatchSettings, TrainingBatches, augmented, batch_loader, draw_crop
+from dmaf_lite.spec import BRATS
+
+SETTINGS = BatchSettings(crop=(8, 8, 8), seed=3)
+
+
+def same(a, b):
+    return (torch.equal(a.images, b.images) and torch.equal(a.label, b.label)
+            and torch.equal(a.available, b.available) and a.names == b.names)
+
+
+def test_the_same_step_is_the_same_batch_and_another_step_another(tiny_cohort):
+    batches = TrainingBatches(tiny_cohort, tiny_cohort.names, SETTINGS)
+    again = TrainingBatches(tiny_cohort, tiny_cohort.names, SETTINGS)
+    assert same(batches[7], again[7]) and not same(batches[7], batches[8])
+
+
+def test_worker_processes_change_nothing(tiny_cohort):
+    batches = TrainingBatches(tiny_cohort, tiny_cohort.names, SETTINGS)
+    read_ahead = batch_loader(batches, range(2, 6), workers=1, pin=False)
+    for step, batch in zip(range(2, 6), read_ahead, strict=True):
+        assert same(batch, batches[step])
+
+
+def test_every_case_comes_once_an_epoch(tiny_cohort):
+    names = tiny_cohort.names
+    batches = TrainingBatches(tiny_cohort, names, SETTINGS)
+    stream = [name for step in range(2 * batches.steps_per_epoch) for name in batches[step].names]
+    assert sorted(stream[: len(names)]) == sorted(stream[len(names) : 2 * len(names)]) == names
+
+
+def test_complete_cases_lose_random_scans(tiny_cohort):
+    batches = TrainingBatches(tiny_cohort, tiny_cohort.names, SETTINGS)
+    seen = {tuple(row) for step in range(60) for row in batches[step].available.tolist()}
+    assert len(seen) == 15
+
+
+@pytest.mark.parametrize("condition", ["imbalanced", "imbalanced+drop"])
+def test_a_scan_that_the_table_leaves_out_is_never_seen(tiny_cohort, condition):
+    names = tiny_cohort.names
+    table = {name: BRATS.subsets()[4 + i] for i, name in enumerate(names)}
+    batches = TrainingBatches(tiny_cohort, names, BatchSettings(crop=(8, 8, 8), condition=condition), table)
+    seen = set()
+    for step in range(20):
+        batch = batches[step]
+        for name, there, images in zip(batch.names, batch.available, batch.images, strict=True):
+            row = torch.tensor(table[name])
+            assert not (there & ~row).any() and there.any()
+            assert (images[~there] == 0).all()
+            seen.add((name, tuple(there.tolist())))
+    assert (len(seen) == len(names)) == (condition == "imbalanced")
+
+
+def test_the_table_must_cover_every_case_and_leave_a_scan(tiny_cohort):
+    names = tiny_cohort.names
+    settings = BatchSettings(condition="imbalanced")
+    with pytest.raises(ValueError, match=f"none for .*{names[1]}"):
+        TrainingBatches(tiny_cohort, names, settings, {names[0]: (True,) * 4})
+    with pytest.raises(ValueError, match="no modality is left"):
+        TrainingBatches(tiny_cohort, names, settings, {n: (False,) * 4 for n in names})
+    with pytest.raises(ValueError, match="condition 'partial' is not known"):
+        TrainingBatches(tiny_cohort, names, BatchSettings(condition="partial"))
+
+
+@given(st.integers(0, 2**31), st.tuples(*[st.integers(4, 40)] * 3), st.tuples(*[st.integers(4, 40)] * 3),
+       st.floats(0, 1))
+def test_a_crop_never_starts_outside(seed, shape, crop, foreground):
+    rng = np.random.default_rng(seed)
+    voxel = np.array([[n - 1 for n in shape]])
+    start = draw_crop(rng, {"shape": shape, "foreground": {1: voxel}}, crop, foreground)
+    for s, n, c in zip(start, shape, crop, strict=True):
+        assert 0 <= s <= max(n - c, 0)
+
+
+def test_a_centred_crop_holds_its_voxel():
+    rng = np.random.default_rng(0)
+    voxel = np.array([[30, 12, 25]])
+    for _ in range(50):
+        start = draw_crop(rng, {"shape": (60, 60, 60), "foreground": {3: voxel}}, (16, 16, 16), 1.0)
+        assert all(s <= v < s + 16 for s, v in zip(start, voxel[0], strict=True))
+
+
+def test_dropped_scans_are_read_for_a_teacher_only(tiny_cohort):
+    batches = TrainingBatches(tiny_cohort, tiny_cohort.names, SETTINGS)
+    plain = next(b for b in map(batches.__getitem__, range(50)) if not b.available.all())
+    assert torch.equal(plain.existing, plain.available)
+    batches.keep_dropped = True
+    for step in range(20):
+        batch = batches[step]
+        assert not (batch.available & ~batch.existing).any()
+        read = batch.images.flatten(2).abs().sum(2) > 0
+        assert torch.equal(read, batch.existing)
+    assert (batch.existing.sum() > batch.available.sum()) or batch.available.all()
+
+
+def test_changes_can_wait_for_the_device(tiny_cohort):
+    batches = TrainingBatches(tiny_cohort, tiny_cohort.names, SETTINGS)
+    at_once = batches[3]
+    batches.augment = False
+    waiting = batches[3]
+    assert waiting.changes and not at_once.changes
+    assert not torch.equal(waiting.images, at_once.images)
+    assert same(augmented(waiting), at_once)

@@ -1,0 +1,142 @@
+"""Pure functions on one array."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import lps_affine, tiny_images
+
+from dmaf_lite.data.volume import (
+    background_value,
+    bounding_box,
+    brain_mask,
+    crop_to,
+    foreground,
+    overlap,
+    paste,
+    resample,
+    resampled_grid,
+    spread,
+    zscore,
+)
+
+SIZES = st.tuples(*[st.integers(1, 12)] * 3)
+
+
+def test_negative_voxels_belong_to_the_brain():
+    image = np.zeros((9, 9, 9), np.int16)
+    image[2:7, 2:7, 2:7] = np.arange(125).reshape(5, 5, 5) - 60
+    expected = np.zeros((9, 9, 9), bool)
+    expected[2:7, 2:7, 2:7] = image[2:7, 2:7, 2:7] != 0
+    assert (foreground(image) == expected).all() and foreground(image)[2, 2, 2]
+
+
+@pytest.mark.parametrize("background", [-7, 0, 3, -1024.5])
+def test_any_constant_around_the_head_is_background(background):
+    head = tiny_images()[0]["FLAIR"] != 0
+    image = np.where(head, tiny_images()[0]["FLAIR"].astype(np.float32), np.float32(background))
+    assert background_value(image) == background
+    assert (foreground(image) == head).all()
+    assert (zscore(image)[~head] == 0).all()
+
+
+def test_a_brain_cut_off_by_the_field_of_view_keeps_its_background():
+    images, _ = tiny_images()
+    cut = images["T2"][:, 10:, 4:]
+    assert background_value(cut) == 0 and (foreground(cut) == (cut != 0)).all()
+    assert foreground(cut)[:, 0].any(), "the cut must go through the head"
+
+
+def test_a_volume_without_background_is_all_foreground():
+    image = np.random.default_rng(0).normal(size=(8, 8, 8)).astype(np.float32)
+    assert background_value(image) is None and foreground(image).all()
+
+
+def test_brain_mask_is_where_any_modality_differs():
+    a, b = np.zeros((2, 6, 6, 6))
+    a[2, 2, 2], b[4, 4, 4] = 5, -5
+    assert np.argwhere(brain_mask({"FLAIR": a, "T2": b})).tolist() == [[2, 2, 2], [4, 4, 4]]
+    with pytest.raises(ValueError, match="at least one"):
+        brain_mask({})
+
+
+@given(st.floats(0.1, 20), st.floats(-500, 500), st.integers(0, 5))
+@settings(max_examples=25, deadline=None)
+def test_zscore_takes_out_gain_and_offset(gain, offset, seed):
+    image = tiny_images(seed)[0]["T1"].astype(np.float64)
+    head = image != 0
+    once, again = zscore(image), zscore(np.where(head, gain * image + offset, -9999.0))
+    assert abs(once[head].mean()) < 1e-4 and abs(once[head].std() - 1) < 1e-4 and (once[~head] == 0).all()
+    np.testing.assert_allclose(once, again, atol=2e-4)
+
+
+def test_zscore_without_contrast_is_refused():
+    image = np.zeros((6, 6, 6))
+    image[2:4, 2:4, 2:4] = 7
+    with pytest.raises(ValueError, match="no contrast"):
+        zscore(image)
+
+
+@given(SIZES, st.integers(1, 16), st.data())
+def test_bounding_box_holds_the_mask_and_the_minimum_inside_the_volume(shape, minimum, data):
+    mask = np.zeros(shape, bool)
+    for _ in range(data.draw(st.integers(1, 4))):
+        mask[tuple(data.draw(st.integers(0, n - 1)) for n in shape)] = True
+    box = bounding_box(mask, minimum)
+    assert crop_to(mask, box).sum() == mask.sum()
+    for axis, (part, length) in enumerate(zip(box, shape, strict=True)):
+        extent = np.ptp(np.argwhere(mask)[:, axis]) + 1
+        assert 0 <= part.start and part.stop <= length
+        assert part.stop - part.start == max(extent, min(minimum, length))
+
+
+def test_bounding_box_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="empty"):
+        bounding_box(np.zeros((3, 3, 3), bool))
+
+
+@given(SIZES, st.data())
+def test_paste_undoes_crop(shape, data):
+    whole = np.arange(1, np.prod(shape) + 1).reshape(shape)
+    box = tuple(slice(a, data.draw(st.integers(a + 1, n)))
+                for n in shape for a in [data.draw(st.integers(0, n - 1))])
+    back = paste(crop_to(whole, box), box, shape)
+    inside = paste(np.ones_like(crop_to(whole, box)), box, shape) == 1
+    assert (back[inside] == whole[inside]).all() and (back[~inside] == 0).all()
+
+
+@given(SIZES, st.data())
+def test_overlap_gives_the_zero_padded_crop(shape, data):
+    start = tuple(data.draw(st.integers(-15, 15)) for _ in shape)
+    size = tuple(data.draw(st.integers(1, 14)) for _ in shape)
+    whole = np.arange(1, np.prod(shape) + 1).reshape(shape)
+    inside, within = overlap(start, size, shape)
+    crop = np.zeros(size, int)
+    crop[within] = whole[inside]
+    padded = np.pad(whole, 30)
+    assert (crop == padded[tuple(slice(s + 30, s + 30 + n) for s, n in zip(start, size, strict=True))]).all()
+
+
+@given(st.integers(0, 400), st.integers(1, 60))
+def test_spread_takes_true_voxels_from_end_to_end(count, most):
+    mask = np.zeros((10, 8, 5), bool)
+    mask.flat[np.random.default_rng(count).permutation(400)[:count]] = True
+    points = spread(mask, most)
+    assert len(points) == len(set(points.tolist())) == min(count, most) and mask.flat[points].all()
+    if count > 1 and most > 1:
+        assert points[0] == np.flatnonzero(mask)[0] and points[-1] == np.flatnonzero(mask)[-1]
+
+
+def test_resampling_keeps_a_linear_ramp_in_place_and_labels_whole():
+    affine = lps_affine(1.0, (24, 30, 18))
+    shape, moved = resampled_grid((24, 30, 18), affine, 3.0)
+    assert shape == (8, 10, 6)
+    ramp = np.broadcast_to(np.arange(24, dtype=np.float32)[:, None, None], (24, 30, 18))
+    coarse = resample(ramp, shape, order=1)
+    # The mm position of voxel i must carry the value of the ramp at that position.
+    for i in range(8):
+        millimetres = moved @ [i, 0, 0, 1]
+        assert coarse[i, 3, 3] == pytest.approx((np.linalg.inv(affine) @ millimetres)[0], abs=1e-5)
+    label = np.random.default_rng(0).choice([0, 1, 3], (24, 30, 18)).astype(np.uint8)
+    assert set(np.unique(resample(label, (17, 21, 30), order=0))) <= {0, 1, 3}
+    assert (resample(resample(label, (48, 60, 36), 0), (24, 30, 18), 0) == label).all()

@@ -1,0 +1,77 @@
+"""The weights that come with the kit: small, described, and good on phantoms that they have not seen."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from dmaf_lite.__main__ import main
+from dmaf_lite.data.cohort import Cohort, prepare_cohort
+from dmaf_lite.evaluation.evaluate import EvaluationSettings, evaluate
+from dmaf_lite.evaluation.inference import WindowSettings
+from dmaf_lite.lessons.report import committed_table
+from dmaf_lite.methods.weights import load_weights, read_card, shipped
+from dmaf_lite.phantom.brain import write_brain_cohort
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def unseen(tmp_path_factory):
+    """Three phantoms of another cohort seed than the training's."""
+    folder = tmp_path_factory.mktemp("unseen")
+    assert read_card(shipped())["recipe"]["seed"] != 77
+    write_brain_cohort(folder / "raw", count=3, seed=77, spacing=3.0, workers=0)
+    prepare_cohort(folder / "raw", folder / "prepared", layout="phantom", minimum=32, workers=0)
+    return folder
+
+
+def test_the_card_says_what_they_are():
+    card = read_card(shipped())
+    assert shipped().stat().st_size < 10e6
+    assert json.loads(shipped().with_suffix(".json").read_text()) == card
+    assert "synthetic" in card["data"] and "not a medical device" in card["note"]
+    assert {"recipe", "seed", "commit", "hardware", "date", "test_cases"} <= card.keys()
+    assert len(card["dice"]) == 16 and "mean over subsets" in card["dice"]
+
+
+def test_the_card_has_the_numbers_of_the_committed_table():
+    rows = pd.read_parquet(REPOSITORY / "notebooks" / "results" / "complete.parquet")
+    rows = rows[(rows["run"] == "dmaf_net-seed0") & (rows["metric"] == "dice")]
+    means = rows.groupby(["subset", "region"])["value"].mean()
+    written = read_card(shipped())["dice"]
+    for subset, region in means.index:
+        assert written[subset][region] == pytest.approx(means[subset, region], abs=1e-3)
+
+
+def test_dice_on_unseen_phantoms(unseen):
+    net, card = load_weights(shipped())
+    cohort = Cohort(unseen / "prepared")
+    settings = EvaluationSettings(windows=WindowSettings(window=tuple(card["window"]), overlap=0.25))
+    rows = evaluate(net, cohort, cohort.names, settings=settings, progress=False)
+    dice = rows[(rows["metric"] == "dice") & rows["region"].isin(["WT", "TC", "ET"])]
+    everything = dice[dice["subset"] == "FLAIR+T1ce+T1+T2"].groupby("region")["value"].mean()
+    assert everything["WT"] >= 0.75
+    assert dice.groupby(["subset", "region"])["value"].mean().mean() >= 0.55
+
+
+def test_predict_works_at_once(unseen, tmp_path):
+    study = unseen / "raw" / "Phantom_000"
+    assert main(["predict", "--weights", str(shipped()), "--out", str(tmp_path), str(study)]) == 0
+    found = nib.load(tmp_path / "Phantom_000_seg.nii.gz")
+    truth = nib.load(study / "Phantom_000_seg.nii.gz")
+    assert found.shape == truth.shape and np.allclose(found.affine, truth.affine)
+    p, g = np.asarray(found.dataobj) > 0, np.asarray(truth.dataobj) > 0
+    assert 2 * (p & g).sum() / (p.sum() + g.sum()) > 0.7
+    report = json.loads((tmp_path / "Phantom_000.json").read_text())
+    assert sum(report["modality_weights"].values()) == pytest.approx(1, abs=1e-2)
+
+
+def test_the_table_that_make_reproduce_prints_is_the_committed_one_and_says_so():
+    text = committed_table(REPOSITORY / "notebooks")
+    assert "committed longer run" in text and "synthetic" in text
+    mean = read_card(shipped())["dice"]["mean over subsets"]
+    assert f"| mean over subsets | {mean['WT']:.3f} | {mean['TC']:.3f} | {mean['ET']:.3f} |" in text
