@@ -11,6 +11,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
+from dmaf_lite.base.door import leave
 from dmaf_lite.base.provenance import commit
 from dmaf_lite.methods.published import FORMS, build_published, load_published
 from dmaf_lite.methods.weights import save_weights
@@ -25,20 +26,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--source", default="a published checkpoint", help="where it comes from, for the card")
     parser.add_argument("--dry-run", action="store_true", help="only check that everything fits")
     args = parser.parse_args(argv)
+    return leave("import_published", lambda: work(args))
+
+
+def work(args: argparse.Namespace) -> int:
+    """Do what the command line asks; returns the exit status."""
     form = FORMS[args.form]
-    try:
-        net = build_published(args.form)
-        dropped = load_published(args.checkpoint, net, args.form)
-        if not args.dry_run:
-            # The published trainings used BraTS at 1 mm; neither seed nor recipe is in the file.
-            save_weights(args.out, net, {
-                "network": form.network, "network_options": dict(form.options), "spec": "brats",
-                "spacing": [1.0, 1.0, 1.0], "window": [form.window] * 3, "recipe": {"published": args.form},
-                "seed": None, "commit": commit(), "date": date.today().isoformat(), "source": args.source,
-            })
-    except (ValueError, OSError) as error:  # PublishedError and WeightsError are ValueErrors
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    net = build_published(args.form)
+    dropped = load_published(args.checkpoint, net, args.form)
+    if not args.dry_run:
+        # The published trainings used BraTS at 1 mm; neither seed nor recipe is in the file.
+        save_weights(args.out, net, {
+            "network": form.network, "network_options": dict(form.options), "spec": "brats",
+            "spacing": [1.0, 1.0, 1.0], "window": [form.window] * 3, "recipe": {"published": args.form},
+            "seed": None, "commit": commit(), "date": date.today().isoformat(), "source": args.source,
+        })
     count = sum(p.numel() for p in net.parameters())
     print(f"{count:,} parameters fit" + (" (nothing written)" if args.dry_run else f" -> {args.out}"))
     if dropped:

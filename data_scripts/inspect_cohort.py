@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from dmaf_lite.base.atomic import atomic_path
-from dmaf_lite.data.case import CaseError
+from dmaf_lite.base.door import leave
 from dmaf_lite.data.inventory import BOX_SHARE, CaseRecord, inspect_cohort
 from dmaf_lite.data.layouts import LAYOUTS
 
@@ -55,14 +55,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--csv", type=Path, help="also write one row per case to this file")
     parser.add_argument("--dry-run", action="store_true", help="do not write the CSV")
     args = parser.parse_args(argv)
+    return leave("inspect_cohort", lambda: work(args))
+
+
+def work(args: argparse.Namespace) -> int:
+    """Do what the command line asks; returns the exit status."""
     warnings.simplefilter("ignore")  # the summary tells them
-    try:
-        records = inspect_cohort(args.folder, args.layout, thorough=args.thorough)
-        if args.csv and not args.dry_run:
-            write_csv(args.csv, records)
-    except (CaseError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    records = inspect_cohort(args.folder, args.layout, thorough=args.thorough)
+    if args.csv and not args.dry_run:
+        write_csv(args.csv, records)
     print(summary(records))
     return int(any(r.problem for r in records))
 

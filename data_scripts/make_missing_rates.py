@@ -11,6 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from dmaf_lite.base.door import leave
 from dmaf_lite.data.missing import PUBLISHED_SEED, missing_table, published_rates, realised_rates, write_table
 from dmaf_lite.spec import SPECS
 
@@ -27,23 +28,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help=f"(default 0; {PUBLISHED_SEED} with --published)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be written")
     args = parser.parse_args(argv)
+    return leave("make_missing_rates", lambda: work(args))
+
+
+def work(args: argparse.Namespace) -> int:
+    """Do what the command line asks; returns the exit status."""
     spec = SPECS[args.spec]
-    try:
-        names = args.names.read_text(encoding="utf-8").split()
-        if args.published:
-            rates, method = published_rates(args.published), "published"
-        else:
-            rates, method = {}, "exact"
-            for item in args.rates:
-                modality, _, rate = item.partition("=")
-                rates[modality] = float(rate)
-        seed = args.seed if args.seed is not None else PUBLISHED_SEED if args.published else 0
-        table = missing_table(names, rates, spec=spec, seed=seed, method=method)
-        if not args.dry_run:
-            write_table(args.out, table, spec=spec)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    names = args.names.read_text(encoding="utf-8").split()
+    if args.published:
+        rates, method = published_rates(args.published), "published"
+    else:
+        rates, method = {}, "exact"
+        for item in args.rates:
+            modality, _, rate = item.partition("=")
+            rates[modality] = float(rate)
+    seed = args.seed if args.seed is not None else PUBLISHED_SEED if args.published else 0
+    table = missing_table(names, rates, spec=spec, seed=seed, method=method)
+    if not args.dry_run:
+        write_table(args.out, table, spec=spec)
     print(f"{len(table)} cases, {table.all(axis=1).sum()} of them complete"
           + (" (nothing written)" if args.dry_run else f" -> {args.out}"))
     for modality, rate in realised_rates(table).items():

@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from dmaf_lite.base.door import leave
 from dmaf_lite.phantom.brain.recipe import BrainSettings, case_name, holds_cohort, write_brain_cohort
 
 MB_AT_1_MM = 7.0  # a case's five files, measured; they shrink with the number of voxels
@@ -27,21 +28,22 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--again", action="store_true", help="make also what is there already")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     args = parser.parse_args(argv)
-    try:
-        settings = BrainSettings(spacing=args.spacing)
-        if args.dry_run:
-            there = 0
-            if holds_cohort(args.out, args.seed, settings) and not args.again:
-                there = sum((args.out / case_name(i)).is_dir() for i in range(args.count))
-            need = (args.count - there) * MB_AT_1_MM / args.spacing**3
-            print(f"{args.count} synthetic cases of {args.spacing:g} mm in {args.out}, {there} there already; "
-                  f"the others need about {need:.0f} MB")
-            return 0
-        report = write_brain_cohort(args.out, count=args.count, seed=args.seed, settings=settings,
-                                    workers=args.workers, resume=not args.again)
-    except (ValueError, OSError) as error:  # CaseError is a ValueError
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return leave("make_phantom", lambda: work(args))
+
+
+def work(args: argparse.Namespace) -> int:
+    """Do what the command line asks; returns the exit status."""
+    settings = BrainSettings(spacing=args.spacing)
+    if args.dry_run:
+        there = 0
+        if holds_cohort(args.out, args.seed, settings) and not args.again:
+            there = sum((args.out / case_name(i)).is_dir() for i in range(args.count))
+        need = (args.count - there) * MB_AT_1_MM / args.spacing**3
+        print(f"{args.count} synthetic cases of {args.spacing:g} mm in {args.out}, {there} there already; "
+              f"the others need about {need:.0f} MB")
+        return 0
+    report = write_brain_cohort(args.out, count=args.count, seed=args.seed, settings=settings,
+                                workers=args.workers, resume=not args.again)
     print(report)
     return int(bool(report.failed))
 

@@ -11,6 +11,7 @@ import sys
 import warnings
 from pathlib import Path
 
+from dmaf_lite.base.door import leave
 from dmaf_lite.data.case import DEFAULT_MINIMUM
 from dmaf_lite.data.cohort import LAYOUTS, prepare_cohort
 from dmaf_lite.data.inventory import BOX_SHARE, inspect_cohort
@@ -30,24 +31,25 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--again", action="store_true", help="prepare also what is prepared already")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     args = parser.parse_args(argv)
+    return leave("prepare_cohort", lambda: work(args))
+
+
+def work(args: argparse.Namespace) -> int:
+    """Do what the command line asks; returns the exit status."""
     warnings.simplefilter("ignore")  # the summary tells them
-    try:
-        names = None if args.names is None else args.names.read_text(encoding="utf-8").split()
-        if args.dry_run:
-            records = [r for r in inspect_cohort(args.folder, args.layout) if names is None or r.name in names]
-            bad = [r for r in records if r.problem]
-            there = sum((args.out / r.name / "case.json").exists() for r in records)
-            most = sum(r.prepared_bytes for r in records) / 1e9
-            print(f"{len(records)} cases, {there} prepared already, {len(bad)} cannot be read; in all about "
-                  f"{most * BOX_SHARE:.2f} GB, at most {most:.2f} GB at their own voxel size")
-            for r in bad:
-                print(f"problem {r.name}: {r.problem}")
-            return int(bool(bad))
-        report = prepare_cohort(args.folder, args.out, layout=args.layout, names=names, minimum=args.minimum,
-                                spacing=args.spacing, workers=args.workers, resume=not args.again)
-    except (ValueError, OSError) as error:  # CaseError is a ValueError
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    names = None if args.names is None else args.names.read_text(encoding="utf-8").split()
+    if args.dry_run:
+        records = [r for r in inspect_cohort(args.folder, args.layout) if names is None or r.name in names]
+        bad = [r for r in records if r.problem]
+        there = sum((args.out / r.name / "case.json").exists() for r in records)
+        most = sum(r.prepared_bytes for r in records) / 1e9
+        print(f"{len(records)} cases, {there} prepared already, {len(bad)} cannot be read; in all about "
+              f"{most * BOX_SHARE:.2f} GB, at most {most:.2f} GB at their own voxel size")
+        for r in bad:
+            print(f"problem {r.name}: {r.problem}")
+        return int(bool(bad))
+    report = prepare_cohort(args.folder, args.out, layout=args.layout, names=names, minimum=args.minimum,
+                            spacing=args.spacing, workers=args.workers, resume=not args.again)
     print(report)
     return int(bool(report.failed))
 

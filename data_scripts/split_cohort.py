@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from dmaf_lite.base.door import leave
 from dmaf_lite.data.cohort import LAYOUTS, Cohort, case_folders, split_cases, write_split
 from dmaf_lite.data.splits import PARTS
 
@@ -27,16 +28,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="(default %(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be written")
     args = parser.parse_args(argv)
-    try:
-        names = list(case_folders(args.folder, args.layout)) if args.layout else Cohort(args.folder).names
-        asked = {"counts": args.counts, "fractions": args.fractions}
-        split = split_cases(names, seed=args.seed, **{key: dict(zip(PARTS, value, strict=True))
-                                                      for key, value in asked.items() if value is not None})
-        if not args.dry_run:
-            write_split(args.out, split)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return leave("split_cohort", lambda: work(args))
+
+
+def work(args: argparse.Namespace) -> int:
+    """Do what the command line asks; returns the exit status."""
+    names = list(case_folders(args.folder, args.layout)) if args.layout else Cohort(args.folder).names
+    asked = {"counts": args.counts, "fractions": args.fractions}
+    split = split_cases(names, seed=args.seed, **{key: dict(zip(PARTS, value, strict=True))
+                                                  for key, value in asked.items() if value is not None})
+    if not args.dry_run:
+        write_split(args.out, split)
     left = len(names) - sum(map(len, split.values()))
     print(", ".join(f"{part} {len(split[part])}" for part in PARTS) + (f", {left} left out" if left else "")
           + (" (nothing written)" if args.dry_run else f" -> {args.out}"))

@@ -1,6 +1,7 @@
 """``python -m dmaf_lite train | evaluate | predict | experiment | lessons | explore``: a thin door.
 
-Each command lives in its own module.
+Each command lives in its own module; all of them leave through one door (`base/door.py`), which turns a user's slip
+into one sentence and an exit status.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+
+from dmaf_lite.base.door import leave
 
 COMMANDS = {
     "train": ("dmaf_lite.training.loop", "train a network on a prepared cohort"),
@@ -31,11 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     overview.add_argument("command", choices=COMMANDS, metavar="command", help="one of the commands below")
     command = overview.parse_args(argv[:1]).command
 
+    return leave(command, lambda: run(command, argv[1:]))
+
+
+def run(command: str, argv: Sequence[str]) -> int:
+    """Read the options of one command and do it; what goes wrong is raised."""
     module_name, text = COMMANDS[command]
     module = import_module(module_name)
     parser = argparse.ArgumentParser(prog=f"python -m dmaf_lite {command}", description=text)
     module.add_arguments(parser)
-    return module.main(parser.parse_args(argv[1:]))
+    return module.main(parser.parse_args(argv))
 
 
 if __name__ == "__main__":

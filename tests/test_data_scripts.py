@@ -23,7 +23,7 @@ def test_help_says_what_the_script_does(name, capsys):
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_wrong_path_is_one_line_on_stderr_and_status_1(name, tmp_path):
+def test_a_wrong_path_is_one_line_on_stderr_and_status_2(name, tmp_path):
     absent = str(tmp_path / "absent")
     more = {"prepare_cohort": [str(tmp_path / "o"), "--layout", "phantom"], "inspect_cohort": ["--layout", "phantom"],
             "split_cohort": [str(tmp_path / "o"), "--counts", "1", "1", "1"],
@@ -31,8 +31,8 @@ def test_a_wrong_path_is_one_line_on_stderr_and_status_1(name, tmp_path):
     path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
     result = subprocess.run([sys.executable, str(REPOSITORY / "data_scripts" / f"{name}.py"), absent, *more],
                             env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
-    assert result.returncode == 1 and result.stdout == ""
-    assert result.stderr.startswith("error: ") and "absent" in result.stderr and result.stderr.count("\n") == 1
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr.startswith(f"{name}: ") and "absent" in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_inspect_counts_the_cohort_and_tells_the_odd_and_the_bad(tmp_path, capsys):
@@ -77,7 +77,7 @@ def test_prepare_dry_run_writes_nothing_and_a_real_run_prepares(tiny_folder, tmp
     assert Cohort(out).names == ["BraTS20_Training_002", "BraTS20_Training_004"]
     assert prepare(options) == 0 and "2 prepared, 2 there already" in capsys.readouterr().out
     assert prepare([*options, "--again"]) == 0 and "4 prepared, 0 there already" in capsys.readouterr().out
-    assert prepare([*options[:-4], "--minimum", "8"]) == 1 and "was prepared with" in capsys.readouterr().err
+    assert prepare([*options[:-4], "--minimum", "8"]) == 2 and "was prepared with" in capsys.readouterr().err
 
 
 def test_split_of_a_prepared_and_of_a_downloaded_cohort_agree(tiny_folder, tiny_cohort, tmp_path, capsys):
@@ -89,7 +89,7 @@ def test_split_of_a_prepared_and_of_a_downloaded_cohort_agree(tiny_folder, tiny_
     assert split([*raw, "--fractions", ".5", ".25", ".25"]) == 0
     assert read_split(tmp_path / "a") == read_split(tmp_path / "b")
     assert "train 2, val 1, test 1" in capsys.readouterr().out
-    assert split([*raw, "--counts", "9", "1", "1"]) == 1
+    assert split([*raw, "--counts", "9", "1", "1"]) == 2
 
 
 def test_missing_rates_are_drawn_written_and_reported(tmp_path, capsys):
@@ -103,6 +103,6 @@ def test_missing_rates_are_drawn_written_and_reported(tmp_path, capsys):
     assert realised_rates(read_table(out)).round(3).tolist() == [0.6, 0.4, 0.2, 0.8]
     assert "T2     asked 0.800  realised 0.800" in capsys.readouterr().out
     assert make([str(names), str(out), "--published", "mr2468"]) == 0
-    assert make([str(names), str(out), "--rates", "FLAIR=x", "T1ce=0.4", "T1=0.2", "T2=0.8"]) == 1
-    assert make([str(names), str(out), "--rates", "FLAIR=0.9", "T1ce=0.9", "T1=0.9", "T2=0.9"]) == 1
+    assert make([str(names), str(out), "--rates", "FLAIR=x", "T1ce=0.4", "T1=0.2", "T2=0.8"]) == 2
+    assert make([str(names), str(out), "--rates", "FLAIR=0.9", "T1ce=0.9", "T1=0.9", "T2=0.9"]) == 2
     assert "lower the rates" in capsys.readouterr().err

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -170,15 +169,11 @@ def main(args: argparse.Namespace) -> int:
     """Run a profile; returns the exit status."""
     from dmaf_lite.evaluation.tables import markdown, subset_table
 
-    try:
-        settings = from_mapping(ExperimentSettings, read_yaml(args.profile))
-        if args.dry_run:
-            print("\n".join(run_name(*run) for run in settings.runs))
-            return 0
-        rows = run_experiment(settings, args.out, only=args.only, device=args.device)
-    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
-        print(f"experiment: {error}", file=sys.stderr)
-        return 1
+    settings = from_mapping(ExperimentSettings, read_yaml(args.profile))
+    if args.dry_run:
+        print("\n".join(run_name(*run) for run in settings.runs))
+        return 0
+    rows = run_experiment(settings, args.out, only=args.only, device=args.device)
     small = results(rows)
     if args.results and not args.only:
         with atomic_path(args.results / f"{settings.name}.parquet") as partial:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from dmaf_lite.lessons.check import check, check_names
 from dmaf_lite.lessons.execute import Outcome, artifact_root, run_lessons
-from dmaf_lite.lessons.profiles import DEFAULT, ParameterError
+from dmaf_lite.lessons.profiles import DEFAULT
 from dmaf_lite.lessons.publish import publish, refresh
 from dmaf_lite.lessons.source import Lesson, Workspace
 
@@ -40,34 +39,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run one action; 1 if any lesson failed."""
     workspace = Workspace()
-    try:
-        if args.action == "exercises":
-            refresh(workspace)
-            return 0
-        if args.action == "book":
-            from dmaf_lite.lessons.book import write_book
+    if args.action == "exercises":
+        refresh(workspace)
+        return 0
+    if args.action == "book":
+        from dmaf_lite.lessons.book import write_book
 
-            print(f"the book: {write_book(workspace, args.profile)}")
-            return 0
-        if args.action == "table":
-            from dmaf_lite.lessons.report import committed_table, subset_tables
+        print(f"the book: {write_book(workspace, args.profile)}")
+        return 0
+    if args.action == "table":
+        from dmaf_lite.lessons.report import committed_table, subset_tables
 
-            print(subset_tables(artifact_root(workspace, args.profile)) or committed_table(workspace.notebooks))
-            return 0
-        lessons = workspace.select(args.lessons)
-        if args.action == "check":
-            return _check(workspace, lessons)
-        profile = getattr(args, "profile", DEFAULT)
-        outcomes = _run(workspace, lessons, profile, alone=getattr(args, "alone", False), force=args.force)
-        if args.action == "build":
-            for outcome in outcomes:
-                if outcome.state != "failed":
-                    publish(workspace, outcome.lesson)
-            refresh(workspace)
-        return int(any(outcome.state == "failed" for outcome in outcomes))
-    except (ParameterError, FileNotFoundError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
+        print(subset_tables(artifact_root(workspace, args.profile)) or committed_table(workspace.notebooks))
+        return 0
+    lessons = workspace.select(args.lessons)
+    if args.action == "check":
+        return _check(workspace, lessons)
+    profile = getattr(args, "profile", DEFAULT)
+    outcomes = _run(workspace, lessons, profile, alone=getattr(args, "alone", False), force=args.force)
+    if args.action == "build":
+        for outcome in outcomes:
+            if outcome.state != "failed":
+                publish(workspace, outcome.lesson)
+        refresh(workspace)
+    return int(any(outcome.state == "failed" for outcome in outcomes))
 
 
 def _run(workspace: Workspace, lessons: Sequence[Lesson], profile: str, *, alone: bool, force: bool) -> list[Outcome]:

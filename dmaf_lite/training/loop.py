@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -250,22 +249,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Train as the command line says; returns the exit status."""
-    try:
-        values = read_yaml(args.profile) if args.profile else {}
-        for key in ("network", "objective", "steps", "seed"):
-            if getattr(args, key) is not None:
-                values[key] = getattr(args, key)
-        settings = from_mapping(TrainSettings, values)
-        cohort = Cohort(args.cohort)
-        names = args.cases.read_text().split() if args.cases else cohort.names
-        table = None
-        if args.table:
-            frame = read_table(args.table, spec=cohort.spec)
-            table = {name: row.to_numpy(dtype=bool) for name, row in frame.iterrows()}
-        with process_group(args.device):
-            train(cohort, names, args.out, settings, table=table, device=args.device, workers=args.workers)
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 1
-    print(f"weights written to {args.out / 'weights.safetensors'}")
+    values = read_yaml(args.profile) if args.profile else {}
+    for key in ("network", "objective", "steps", "seed"):
+        if getattr(args, key) is not None:
+            values[key] = getattr(args, key)
+    settings = from_mapping(TrainSettings, values)
+    cohort = Cohort(args.cohort)
+    names = args.cases.read_text().split() if args.cases else cohort.names
+    table = None
+    if args.table:
+        frame = read_table(args.table, spec=cohort.spec)
+        table = {name: row.to_numpy(dtype=bool) for name, row in frame.iterrows()}
+    with process_group(args.device):
+        train(cohort, names, args.out, settings, table=table, device=args.device, workers=args.workers)
+        if rank() == 0:
+            print(f"weights written to {args.out / 'weights.safetensors'}")
     return 0

@@ -11,7 +11,8 @@ import nbformat
 import pytest
 from tiny import REPOSITORY
 
-from dmaf_lite.lessons.application import EXTENSIONS, LESSON, QUICK, SETTINGS, main, options, views_of, write_copy
+from dmaf_lite.__main__ import main
+from dmaf_lite.lessons.application import EXTENSIONS, LESSON, QUICK, SETTINGS, options, views_of, write_copy
 from dmaf_lite.lessons.profiles import declared
 from dmaf_lite.lessons.source import Workspace, build_notebook, tags
 
@@ -107,7 +108,5 @@ def test_the_extension_is_where_its_package_file_says() -> None:
 
 
 def test_an_unknown_lesson_is_an_error_in_words(capsys: pytest.CaptureFixture[str]) -> None:
-    from argparse import Namespace
-
-    assert main(Namespace(lesson="77", port=None, no_browser=True)) == 1
+    assert main(["explore", "77", "--no-browser"]) == 2
     assert "no lesson begins with '77'" in capsys.readouterr().err

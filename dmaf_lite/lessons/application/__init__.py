@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,11 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Write the copy, and serve it until Ctrl-C."""
     workspace = Workspace()
-    try:
-        path = write_copy(workspace, workspace.select([args.lesson])[0])
-    except (FileNotFoundError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    path = write_copy(workspace, workspace.select([args.lesson])[0])
     from jupyterlab.labapp import LabApp
 
     os.environ["DMAF_PROFILE"] = "explore"  # artefacts of its own, as its parameters are its own
