@@ -96,7 +96,7 @@ def test_resume_makes_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_killed_case_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    real, calls = brain._write_nifti, []
+    real, calls = brain.write_nifti, []
 
     def full_disk(path: Path, *rest: object) -> None:
         calls.append(path)
@@ -104,7 +104,7 @@ def test_a_killed_case_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.Monk
             raise OSError("No space left on device")
         real(path, *rest)
 
-    monkeypatch.setattr(brain, "_write_nifti", full_disk)
+    monkeypatch.setattr(brain, "write_nifti", full_disk)
     report = write_brain_cohort(tmp_path, count=2, settings=COARSE, workers=0)
     assert list(report.failed) == ["Phantom_000"] and "No space left" in report.failed["Phantom_000"]
     assert report.written == ["Phantom_001"], "the batch goes on"

@@ -6,20 +6,15 @@ it is a patient, and a Dice measured on it says nothing about patients.
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
 import shutil
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dmaf_lite.base.atomic import write_text
 from dmaf_lite.phantom.brain.anatomy import Head, make_anatomy
 from dmaf_lite.phantom.brain.contrast import CONTRASTS, make_signal
 from dmaf_lite.phantom.brain.scanner import Scan, acquire, strip_skull
@@ -34,13 +29,12 @@ from dmaf_lite.phantom.brain.tumour import (
     spread_oedema,
 )
 from dmaf_lite.phantom.fields import Chance, Grid
+from dmaf_lite.phantom.writing import PhantomReport, claim_folder, describe, write_cases, write_nifti
 
 if TYPE_CHECKING:
     from dmaf_lite.data.case import Case
 
 RECIPE = 1  # raise it when the same seed gives other bytes: a cohort must not mix two recipes
-COHORT_FILE = "phantom.json"
-MOST_WORKERS = 8  # each needs about 0.7 GB at 1 mm
 
 
 @dataclass(frozen=True)
@@ -126,20 +120,6 @@ def make_brain_case(seed: int, index: int, settings: BrainSettings = BrainSettin
                 affine=brain["affine"], spacing=(settings.spacing,) * 3)
 
 
-@dataclass
-class BrainReport:
-    """What happened to each case of a cohort, by name; `failed` holds the error's sentence."""
-
-    written: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        lines = [f"{len(self.written)} synthetic cases written, {len(self.skipped)} were there, "
-                 f"{len(self.failed)} failed"]
-        return "\n".join(lines + [f"failed {name}: {why}" for name, why in sorted(self.failed.items())])
-
-
 def case_name(index: int) -> str:
     """``Phantom_007``"""
     return f"Phantom_{index:03d}"
@@ -152,21 +132,21 @@ def write_brain(folder: str | Path, seed: int, index: int, settings: BrainSettin
         The case's folder.
     """
     name = case_name(index)
-    final, partial = Path(folder) / name, Path(folder) / f".{name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)  # left by a killed run
-    partial.mkdir(parents=True)
+    final, unfinished = Path(folder) / name, Path(folder) / f".{name}.partial"
+    shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed run
+    unfinished.mkdir(parents=True)
     case = make_brain(seed, index, settings)
     for key, values in case.items():
         if key != "affine":
-            _write_nifti(partial / f"{name}_{key.lower()}.nii.gz", values, case["affine"])
+            write_nifti(unfinished / f"{name}_{key.lower()}.nii.gz", values, case["affine"])
     shutil.rmtree(final, ignore_errors=True)
-    os.replace(partial, final)
+    os.replace(unfinished, final)
     return final
 
 
 def write_brain_cohort(folder: str | Path, *, count: int, seed: int = 0, spacing: float = 3.0,
                        workers: int | None = None, settings: BrainSettings | None = None,
-                       resume: bool = True) -> BrainReport:
+                       resume: bool = True) -> PhantomReport:
     """Write a cohort of phantoms; the same seed gives the same bytes, however many workers.
 
     Args:
@@ -185,41 +165,14 @@ def write_brain_cohort(folder: str | Path, *, count: int, seed: int = 0, spacing
         CaseError: If the folder holds a cohort of another seed, recipe or settings.
         ValueError: If a number is out of range.
     """
-    from tqdm.auto import tqdm
-
     folder, settings = Path(folder), settings or BrainSettings(spacing=spacing)
     if count < 1:
         raise ValueError(f"count is {count}; expected at least 1 case")
-    if not holds_cohort(folder, seed, settings):
-        write_text(folder / COHORT_FILE, _describe(seed, settings))
-    report = BrainReport()
-    todo = []
-    for index in range(count):
-        complete = resume and (folder / case_name(index)).is_dir()  # a case's folder appears only when it is complete
-        report.skipped.append(case_name(index)) if complete else todo.append(index)
-
-    with tqdm(total=count, initial=count - len(todo), desc=f"phantoms at {settings.spacing:g} mm", unit="case") as bar:
-
-        def note(index: int, get: Callable[[], Path]) -> None:
-            try:
-                get()
-                report.written.append(case_name(index))
-            except Exception as error:  # the batch goes on; the report names the case
-                report.failed[case_name(index)] = f"{type(error).__name__}: {error}"
-            bar.update()
-
-        workers = min(min(_cores(), MOST_WORKERS) if workers is None else workers, len(todo))
-        if workers <= 1:
-            for index in todo:
-                note(index, lambda index=index: write_brain(folder, seed, index, settings))
-        else:
-            # "spawn" works alike on all systems and beside a library that has started threads.
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-                jobs = {pool.submit(write_brain, folder, seed, index, settings): index for index in todo}
-                for job in as_completed(jobs):
-                    note(jobs[job], job.result)
-    report.written.sort()
-    return report
+    claim_folder(folder, _describe(seed, settings))
+    return write_cases(partial(write_brain, folder, seed, settings=settings), count=count, name=case_name, workers=workers,
+                       # a case's folder appears only when it is complete
+                       is_there=lambda index: resume and (folder / case_name(index)).is_dir(),
+                       title=f"phantoms at {settings.spacing:g} mm")
 
 
 def holds_cohort(folder: str | Path, seed: int, settings: BrainSettings) -> bool:
@@ -228,37 +181,9 @@ def holds_cohort(folder: str | Path, seed: int, settings: BrainSettings) -> bool
     Raises:
         CaseError: If it holds a cohort of another seed, recipe or settings.
     """
-    from dmaf_lite.data.nifti import CaseError
-
-    path = Path(folder) / COHORT_FILE
-    if not path.exists():
-        return False
-    found = path.read_text(encoding="utf-8")
-    if found != _describe(seed, settings):
-        raise CaseError(path, found=f"another phantom cohort, {' '.join(found.split())}",
-                        expected=" ".join(_describe(seed, settings).split()),
-                        do="choose another folder, or delete this one to make the cohort anew")
-    return True
+    return claim_folder(folder, _describe(seed, settings), dry=True)
 
 
 def _describe(seed: int, settings: BrainSettings) -> str:
     """Everything that decides the bytes of a cohort's cases."""
-    return json.dumps({"what": "synthetic phantoms, no patients", "recipe": RECIPE, "seed": seed, **asdict(settings)},
-                      indent=1) + "\n"
-
-
-def _write_nifti(path: Path, values: np.ndarray, affine: np.ndarray) -> None:
-    """One .nii.gz whose bytes depend on the voxels alone: no time stamp, no file name."""
-    import nibabel as nib
-
-    image = nib.Nifti1Image(values, affine)
-    image.header.set_xyzt_units("mm", "sec")
-    image.set_qform(affine, 1)
-    image.set_sform(affine, 1)
-    # Level 4: half the time of the usual 9 for 2 % more bytes.
-    path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=4, mtime=0))
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return describe({"recipe": RECIPE, "seed": seed, **asdict(settings)})
