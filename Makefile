@@ -47,7 +47,7 @@ $(VENV)/.browser: $(VENV)/.installed
 lab: env  ## open JupyterLab on the first lesson
 	$(BIN)/python -m jupyterlab $(QUIET) notebooks/00_check_your_setup.ipynb
 
-explore: env  ## open lesson 09 as an application: scans, subsets and weights under the hand
+explore: env  ## open lesson 10 as an application: scans, subsets and weights under the hand
 	$(RUN) explore
 
 lessons: env  ## execute all lessons whose source or code changed, and publish them

@@ -22,7 +22,7 @@ Not reproduced, as it is no convention: the released AdaMM tests in training mod
 the name sensitivity, and thresholds three sigmoids each for itself.  Published code measures in voxels; here it is mm,
 the same on BraTS.
 
-Taught in lessons 08 and 10.
+Taught in lessons 09 and 12.
 """
 
 from __future__ import annotations

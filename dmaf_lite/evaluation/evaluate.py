@@ -6,7 +6,7 @@ of it.  The evaluator knows no method by name: whatever keeps the encode/decode 
 Scored is the box around the brain that was prepared (what is scored: `scoring.py`; by which rules:
 `conventions.py`).  Truth voxels outside the box count against dice and sensitivity; distances are taken inside it.
 
-Taught in lesson 08.
+Taught in lesson 09.
 """
 
 from __future__ import annotations

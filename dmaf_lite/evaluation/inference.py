@@ -4,7 +4,7 @@ A window's features are computed once per modality; every subset is a choice amo
 windows are decoded together: M encoder passes for a window instead of M 2^(M-1).  That is exact, because
 each modality is normalised and encoded by itself.
 
-Taught in lesson 08.
+Taught in lesson 09.
 """
 
 from __future__ import annotations

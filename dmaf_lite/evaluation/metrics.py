@@ -10,7 +10,7 @@ Definitions (scalars, no smoothing constants unless a `Dice` asks for one):
     sensitivity = |P and G| / |G|, precision = |P and G| / |P|; NaN where the denominator is 0.
     surface of a mask = its voxels with a face on the outside (outside the array counts as outside).
 
-Taught in lesson 08.
+Taught in lesson 09.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Any non-empty subset of the modalities will do.  A study goes through the same n
 prepared cohort, so a folder with T1 alone gives what the evaluator gives for {T1}.  For research
 and teaching, not a medical device; shipped weights know phantoms only.
 
-Taught in lesson 08.
+Taught in lesson 09.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Metrics of a region: dice and hd95 under each convention asked for, sensitivity,
 and missed / invented (1 where only the prediction / only the truth is empty: the cases on which HD95 conventions
 differ).
 
-Taught in lesson 08.
+Taught in lesson 09.
 """
 
 from __future__ import annotations

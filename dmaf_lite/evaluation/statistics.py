@@ -3,7 +3,7 @@
 The unit is the case: subsets of one case and seeds of one method are not independent, so they are
 averaged within the case before anything is tested.
 
-Taught in lesson 08.
+Taught in lesson 09.
 """
 
 from __future__ import annotations

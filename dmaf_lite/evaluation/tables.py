@@ -1,6 +1,6 @@
 """Pivots of the long table: every table of the kit is made here from the same rows.
 
-Taught in lesson 08.
+Taught in lesson 09.
 """
 
 from __future__ import annotations

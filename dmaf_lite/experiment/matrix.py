@@ -6,7 +6,7 @@ seeds.  Every run is a folder of its own, so a matrix that was interrupted goes 
     OUT/cohort/            the phantom        OUT/runs/<variant>-seed<k>/   one run each
     OUT/rows.parquet       the long table     OUT/card.json                 recipe, hardware, commit, date
 
-Taught in lesson 08.
+Taught in lesson 09.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The contract lets any two be put together that give and need the same things; this table says where they do.
 `build_objective` refuses the other pairs before the first step; `docs/networks_and_objectives.md` shows the table.
 
-Taught in lesson 10.
+Taught in lesson 11.
 """
 
 from __future__ import annotations

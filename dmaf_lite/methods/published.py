@@ -12,7 +12,7 @@ How far this is checked: against the complete lists of the public keys and shape
 Equal function also needs equal inputs: 80^3 (mmFormer as released 128^3) at 1 mm, in the order FLAIR, T1ce, T1, T2, and
 scans that were z-scored as there: background is a negative constant, not 0 (spec peers, section 1.1).
 
-Taught in lesson 10.
+Taught in lesson 11.
 """
 
 from __future__ import annotations

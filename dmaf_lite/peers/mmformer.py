@@ -16,7 +16,7 @@ behaviour; published weights were trained with it and need it.
 Presets: `passion` (80^3, 35,599,184 parameters) and `original` (128^3, 36,391,760: the released 36,654,416 without the
 262,656 of four convolutions that it declares and never uses).
 
-Taught in lesson 10.
+Taught in lesson 11.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ At batch 1 the sum over the batch is the mean.  Not reproduced: dropout noise in
 modality; students of modalities that were dropped in the condition complete (3), as they are not encoded here; the
 rounding of n / B in omega.
 
-Taught in lesson 10.
+Taught in lesson 11.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ r"""Bricks of RFNet and mmFormer: their convolutions, encoder, decoder levels (s
 Every convolution has a bias, as published; before a norm it has no influence.  Up-sampling is trilinear with aligned
 corners.  Either brick can be given to `PeerEncoder` and `PeerDecoder`.
 
-Taught in lesson 10.
+Taught in lesson 11.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ rarity       :math:`\omega_m` = studies / studies that have m
 
 Everything is detached, stays on the device, and is state of a run: it is in every checkpoint.
 
-Taught in lesson 10.
+Taught in lesson 11.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ source.
 Numbers of two conditions never share a table: full-data and imbalanced training are different tasks.  There is no row
 of PASSION and none of DMAF-Net: no table of theirs was available.
 
-Taught in lesson 10.
+Taught in lesson 12.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ This closed form needs K maps of C channels.  The obvious one holds every modali
 Presets: `passion` (d = 8) and `original` (d = 16) have 2,381,792 and 8,984,960 parameters, all in use.
 The size of the last gate follows the number of modalities (ours); the released code takes that of the classes, 4 = 4.
 
-Taught in lesson 10.
+Taught in lesson 11.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ Two gaps between a student and its teacher (spec peers, sections 4.5 and 4.6), V
 q has the prototypes of each branch's own features; the mean over c takes the classes that are there.  KD and the
 prototype loss pi train the student; the distance D only says how far it is.  The teacher is detached.
 
-Taught in lesson 10.
+Taught in lesson 11.
 """
 
 from __future__ import annotations

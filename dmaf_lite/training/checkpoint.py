@@ -1,6 +1,6 @@
 """The state of a run on disk: written whole or not at all, read without unpickling objects.
 
-Taught in lesson 07.
+Taught in lesson 08.
 """
 
 from __future__ import annotations

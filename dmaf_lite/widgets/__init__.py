@@ -8,7 +8,7 @@ state, so that a saved notebook and an HTML page show it without a kernel; `figu
     ModalityExplorer(study, load_weights(shipped()))
     TrainingExplorer("runs/mine")
 
-Taught in lesson 09.
+Taught in lesson 10.
 """
 
 from dmaf_lite.widgets.answers import Answer, predictor

@@ -441,7 +441,7 @@ figures.show(fig, alt="A slice of a test study: true labels, predictions from fo
 
 # %% [markdown]
 # Compare each prediction with the truth on its left: after so few steps the outlines are rough, and how good they are
-# depends on which scans were there. What a longer training reaches is for lessons 07 and 08 to show.
+# depends on which scans were there. What a longer training reaches is for lessons 07 and 09 to show.
 
 # %% tags=["check"]
 once = torch.as_tensor(scans)[None]

@@ -8,17 +8,16 @@
 #
 # Everything of the lessons before in one sum, one step and one loop, and a judgement of what the loop is worth.
 #
-# **Do** train DMAF-Net with its whole objective, stop and resume it, and set trained weights against a threshold.
+# **Do** train DMAF-Net with its whole objective, and set trained weights against a threshold.
 #
 # **Learn**
 # - to read the whole objective off one equation, and to say who pays for which part of it
 # - to write one training step by hand, the optimiser included
-# - to make a training that can be killed at any moment and still ends with the same weights
 # - to judge a network fairly against a yardstick that has learned nothing
 #
 # **Need** lessons 02 to 06; 3 minutes, 2 GB of memory; paper section 3 (objective). What it does not print is ours.
 #
-# Not here: all subsets and all metrics. That is lesson 08.
+# Not here: stop, resume and speed (lesson 08); all subsets and all metrics (lesson 09).
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner
@@ -40,11 +39,6 @@ cases_unseen: int = 6  # synthetic cases that no weights of the kit have seen
 cases_threshold: int = 8  # synthetic cases on which a threshold is chosen
 
 # %% tags=["setup"]
-import tempfile
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import pandas as pd
@@ -52,7 +46,7 @@ import torch
 
 from dmaf_lite import figures
 from dmaf_lite.base.device import choose_device, choose_precision
-from dmaf_lite.base.settings import from_mapping, read_yaml, to_plain
+from dmaf_lite.base.settings import read_yaml, to_plain
 from dmaf_lite.data.batches import AugmentationSettings, BatchSettings, TrainingBatches
 from dmaf_lite.data.cohort import Cohort, read_split
 from dmaf_lite.data.missing import missing_table, published_rates
@@ -256,28 +250,10 @@ assert any(name.startswith("encoders.") for name in gaps), "the encoders that sa
 # After two steps by hand and two of the package the weights are the same up to rounding, and the encoder of the scan that
 # nobody in this batch has is untouched.
 #
-# ## 4 · A batch is a function of seed and step
+# ## 4 · Which scans does training see?
 #
-# Cases, crops, flips, shades and dropped scans are drawn anew at every step, from a generator made of `(seed, step)`
-# alone. There is no hidden state that a checkpoint could forget. Ask for step 7, today or tomorrow, first or last:
-
-# %%
-def same(a, b):
-    """Whether two batches agree in every number."""
-    return torch.equal(a.images, b.images) and torch.equal(a.label, b.label) and torch.equal(a.available, b.available)
-
-
-again = TrainingBatches(cohort, split["train"], BatchSettings(crop=(crop,) * 3, seed=seed))
-backwards = {step: again[step] for step in (9, 8, 7)}
-print("step 7 is", *batches[7].names, "with", *(BRATS.subset_name(row.tolist()) for row in batches[7].available))
-
-# %% tags=["check"]
-torch.manual_seed(1)  # what anybody else draws does not matter
-assert all(same(batches[step], one) for step, one in backwards.items()), "the same step gives the same batch"
-assert not same(batches[7], batches[8]), "another step gives another batch"
-
-# %% [markdown]
-# **Which scans does training see?** Three conditions, and results of different ones never share a column:
+# A batch draws its cases, crops, flips, shades and dropped scans from a generator made of `(seed, step)` alone (lesson 08
+# proves it). There are three conditions, and results of different ones never share a column:
 #
 # - `complete`: every case has all its scans; at each step a random non-empty subset of them is kept.
 # - `imbalanced`: the missing-rate table decides once for all. What it takes is never seen; nothing else is dropped.
@@ -399,153 +375,7 @@ figures.show(fig, alt="The weighted distillation terms as parts of the segmentat
 # The log holds the whole objective: the sum of its parts is its total. The shares rise with the warm-up, then follow
 # the gaps themselves.
 #
-# ## 7 · Stop and resume
-#
-# A checkpoint holds the network, the objective (with the monitor's memory), the optimiser's $\mu$, $\nu$ and $n$, and
-# the step. Batches need nothing, by section 4. We train a tiny network without a break, and its twin with one.
-
-# %%
-tiny = from_mapping(TrainSettings, {"network_options": {"width": 2, "levels": 2, "grid": 2, "depth": 1}, "steps": 6,
-                                    "crop": [16] * 3, "log_every": 2, "precision": "float32", "seed": seed})
-scratch = tempfile.TemporaryDirectory()  # gone when the kernel ends
-whole, broken = Path(scratch.name, "whole"), Path(scratch.name, "broken")
-train(cohort, train_names[:4], whole, tiny, device="cpu", progress=False)
-train(cohort, train_names[:4], broken, tiny, device="cpu", progress=False, stop_after=3)
-stopped = len(read_log(broken / "log.csv"))
-train(cohort, train_names[:4], broken, tiny, device="cpu", progress=False)
-print("rows of the log: when stopped", stopped, ", in the end", len(read_log(broken / "log.csv")))
-
-# %% tags=["check"]
-a, b = (load_weights(folder / "weights.safetensors")[0].state_dict() for folder in (whole, broken))
-assert all(torch.equal(a[name], b[name]) for name in a), "resumed = uninterrupted, bit by bit"
-logs = [read_log(folder / "log.csv").iloc[-1] for folder in (whole, broken)]
-assert logs[0].equals(logs[1]), "the monitor, too, remembers everything"
-try:
-    train(cohort, train_names[:4], broken, from_mapping(TrainSettings, {**to_plain(tiny), "lr": 1.0}), progress=False)
-except ValueError as refused:
-    assert "lr" in str(refused), "a run is never continued with other settings, and the message says which"
-
-# %% [markdown]
-# Not one bit of difference, and a run with other settings is refused.
-#
-# ## 8 · Make it fast
-#
-# A step of the public codes spends most of its time on things that change no result (`docs/benchmarks.md` has the
-# whole table, against a plain form of them). Five such things can be measured here: the time of the wasteful way, the
-# time of ours, and a check that both give the same.
-
-# %%
-bought = {}
-
-
-def fastest(work, repeats=3):
-    """Seconds of the fastest of some calls, after one to warm up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        begin = perf_counter()
-        work()
-        times.append(perf_counter() - begin)
-    return min(times)
-
-
-def compare(name, wasteful, ours):
-    """Time both ways and keep them."""
-    bought[name] = fastest(wasteful), fastest(ours)
-
-
-# %% [markdown]
-# **Scans that are not there.** The public way: put zeros in, compute them, multiply by zero in the end. Ours: no row
-# for them. What is there gets the same features. Two of four scans here, in both studies.
-
-# %%
-net, objective, optimizer = start()
-two_scans = torch.tensor([[True, False, True, False]] * len(batch.names))
-random_batch = replace(batch, images=torch.randn(batch.images.shape), available=two_scans)
-everything = torch.ones_like(two_scans)
-
-
-def make_step(batch, dtype=torch.float32):
-    """A step on a batch, as a function without arguments."""
-    return lambda: train_step(StepModel(net, objective), optimizer, [batch], steps, clip=settings.clip, dtype=dtype)
-
-
-compare("scans that are not there", make_step(replace(random_batch, available=everything)), make_step(random_batch))
-
-# %% tags=["check"]
-with torch.no_grad():
-    all_of_them = net.encode(random_batch.images, everything).select(two_scans)
-    only_there = net.encode(random_batch.images, two_scans)
-for a, b in zip(all_of_them.levels, only_there.levels, strict=True):
-    torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
-
-# %% [markdown]
-# **The order in memory.** A convolution wants all channels of a voxel side by side. And **half the bits**: where the
-# processor multiplies `bfloat16` itself, the same step in mixed precision.
-
-# %%
-conv = torch.nn.Conv3d(8, 8, 3, padding=1)
-first_order = torch.randn(2, 8, 48, 48, 48)
-last_order = first_order.contiguous(memory_format=torch.channels_last_3d)  # the same numbers
-
-
-def forward_and_back(x):
-    """One convolution and its gradients, by the weights and by the input."""
-    y = conv(x.requires_grad_())
-    return torch.autograd.grad(y, (x, conv.weight), torch.ones_like(y))
-
-
-compare("channels first in memory", lambda: forward_and_back(first_order), lambda: forward_and_back(last_order))
-dtype = choose_precision("auto", torch.device("cpu"))
-compare("32 bits everywhere", make_step(random_batch), make_step(random_batch, dtype))
-
-# %% tags=["check"]
-for a, b in zip(forward_and_back(first_order), forward_and_back(last_order), strict=True):
-    torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-2)
-
-# %% [markdown]
-# **Encoding again for every subset**, and **reading a whole case for one crop**. A window's features are the same for
-# all 15 subsets; and a prepared case is a file per scan into which we can look at any place.
-
-# %%
-tiny_window = from_mapping(WindowSettings, {"window": [crop] * 3, "precision": "float32"})
-study = batch.images[0].new_tensor(cohort.read(train_names[0], (0, 0, 0), (crop,) * 3)[0]).numpy()
-subsets = np.array(BRATS.subsets())
-forms = {share: partial(subset_probabilities, net, study, subsets, settings=tiny_window, share_encoder=share)
-         for share in (False, True)}
-compare("encoding again for every subset", forms[False], forms[True])
-
-paths = sorted((cohort_folder / "prepared" / train_names[0]).glob("*.npy"))
-
-
-def whole_then_crop():
-    """The usual way: load everything, then cut."""
-    return {path.stem: np.load(path)[:16, :16, :16].copy() for path in paths}
-
-
-def crop_only():
-    """Look into the file at one place."""
-    return {path.stem: np.load(path, mmap_mode="r")[:16, :16, :16].copy() for path in paths}
-
-
-compare("reading a whole case for a crop", whole_then_crop, crop_only)
-
-# %% tags=["check"]
-torch.testing.assert_close(forms[True](), forms[False](), rtol=1e-3, atol=1e-4)
-assert all(np.array_equal(whole_then_crop()[name], part) for name, part in crop_only().items())
-
-# %% tags=["hide-input"]
-saved = pd.DataFrame(bought, index=["wasteful, s", "ours, s"]).T
-saved["times"] = saved["wasteful, s"] / saved["ours, s"]
-print(saved.round(4).to_string())
-print("One run on a machine that may be busy with other things; the repository's benchmarks repeat and isolate.")
-
-# %% [markdown]
-# The ratios depend on the crop and on the machine: at the size of this lesson a case is small enough to be read whole,
-# at 1 mm it is not. Two more savings cannot be shown in a notebook that is already running: memory that the process
-# keeps (`dmaf_lite/base/memory.py`), and no waiting for the device inside a step.
-#
-# ## 9 · What is it worth?
+# ## 7 · What is it worth?
 #
 # A score means little without a **yardstick**. Ours has learned nothing about shapes: tumour is where FLAIR is brighter
 # than a threshold, enhancing tumour where T1ce is. There are two of them, and they are not the same thing:
@@ -642,20 +472,12 @@ figures.show(fig, alt="One unseen phantom: truth, the shipped weights, a fixed t
 #   `DMAF_DATA/brats2020` (folders `prepared` and `split`, see `docs/getting_brats.md`). Nobody has run the latter yet.
 # - The same without a notebook: `python -m dmaf_lite train --cohort PREPARED --out RUN --profile SETTINGS.yaml`. Call
 #   it again after a crash, and it goes on.
-# - Where the processor or the GPU computes `bfloat16`, the loop uses it; covariances, prototypes and the monitor stay
-#   in 32 bits.
-# - More than one GPU, or many cores: `torchrun --nproc-per-node 2 -m dmaf_lite train ...`. Two processes are one with
-#   the double batch; `accumulate` in the settings is the same thing one after another, for little memory.
-# - `compile: true` in the settings asks torch to compile the levels. The first steps then take minutes.
-# - The log is the only place where a step waits for the device. Log rarely on a GPU.
 # - Under Adam, DTM's factor $\gamma^m$ acts on the learning rate of encoder $m$, hence one parameter group per encoder.
 #
 # ## What we built
 #
 # - took the whole objective apart and put it together again, term by term
 # - wrote one training step, with clipping and AdamW, equal to the package's
-# - measured what five kinds of waste cost, each with the same result
-# - proved that batches need no memory, and that a resumed run ends with the same bits
 # - trained for a moment, and read every part's share off the log
 # - judged longer-trained weights against a threshold that is a method, and against one that is an oracle
 #
@@ -681,56 +503,23 @@ def add_up(terms):
 exercises.check_7_1(add_up)
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 7.2 · A subset for every step
-# Draw a non-empty subset of the available scans that depends on `seed` and `step`, and on nothing else: no global
-# generator, no memory. Two seeds must give two unrelated sequences, not one that is shifted.
-
-# %% tags=["exercise"]
-def subset_of(seed, step, available):
-    """bool array [M] with at least one True -> bool array [M], a non-empty part of it."""
-    # >>> your turn: 7.2 draw a subset from seed and step
-    rng = np.random.default_rng([seed, step])
-    while True:
-        kept = available & (rng.random(len(available)) < 0.5)
-        if kept.any():
-            return kept
-    # <<<
-
-# %% tags=["exercise"]
-exercises.check_7_2(subset_of)
-
-# %% [markdown] tags=["exercise"]
-# ### Exercise 7.3 · Clip the gradient
+# ### Exercise 7.2 · Clip the gradient
 # Shorten all gradients by one common factor, so that their norm taken together is at most `limit`. A parameter that
 # took no part has `None`, and keeps it.
 
 # %% tags=["exercise"]
 def clip(gradients, limit):
     """A list of tensors or None -> a list of the same, with joint norm at most `limit`."""
-    # >>> your turn: 7.3 clip the gradient
+    # >>> your turn: 7.2 clip the gradient
     norm = torch.sqrt(sum((g**2).sum() for g in gradients if g is not None))
     factor = min(1.0, limit / float(norm))
     return [None if g is None else g * factor for g in gradients]
     # <<<
 
 # %% tags=["exercise"]
-exercises.check_7_3(clip)
-
-# %% [markdown] tags=["exercise"]
-# ### Exercise 7.4 · A question
-# A colleague stores the state of the random generators in the checkpoint instead, and reads crops in four worker
-# processes that run ahead of the training. After a crash the weights differ from an uninterrupted run. Why?
-#
-# <details><summary>Answer</summary>
-#
-# The workers have drawn batches that training had not used when it stopped: the stored state belongs to a later batch
-# than the stored step, and how much later depends on timing. With a batch that is a function of (seed, step) there is
-# no state to be late.
-#
-# </details>
+exercises.check_7_2(clip)
 
 # %% [markdown]
 # ## Next
 #
-# We have trained weights. How good they are with every subset of scans, measured how, and with what certainty: that is
-# the next lesson.
+# The training works. The next lesson makes it safe against interruption, and finds what it can leave out.

@@ -1,4 +1,4 @@
-"""Lesson 09 in JupyterLab, used as a person uses it: keys, wheel, clicks, sliders, toggles, and how long they take."""
+"""Lesson 10 in JupyterLab, used as a person uses it: keys, wheel, clicks, sliders, toggles, and how long they take."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ TIME = """async ([selector, events]) => {
 
 @pytest.fixture(scope="module")
 def lesson(lab: LabPage, served: Path) -> LabPage:
-    """Lesson 09 with the parameters of the profile for continuous integration, run once."""
+    """Lesson 10 with the parameters of the profile for continuous integration, run once."""
     workspace = Workspace()
-    (source,) = workspace.select(["09"])
+    (source,) = workspace.select(["10"])
     notebook = build_notebook(source, workspace.lessons())
     overrides = read_profile(workspace, "ci-smoke")[source.stem]
     place = next(i for i, cell in enumerate(notebook.cells) if "parameters" in tags(cell)) + 1
     given = "\n".join(f"{name} = {value!r}" for name, value in overrides.items())
     notebook.cells.insert(place, nbformat.v4.new_code_cell(given))
-    write_notebook(served / "09.ipynb", notebook)
-    lab.open("09.ipynb")
+    write_notebook(served / "10.ipynb", notebook)
+    lab.open("10.ipynb")
     start = time.monotonic()
     lab.command("notebook:run-all-cells", wait=False)
     lab.page.locator(".dmaf-picture img").first.wait_for()

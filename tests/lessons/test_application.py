@@ -1,4 +1,4 @@
-"""The application of lesson 09: what is opened, for whom, and that the lesson stays as it is."""
+"""The application of lesson 10: what is opened, for whom, and that the lesson stays as it is."""
 
 from __future__ import annotations
 

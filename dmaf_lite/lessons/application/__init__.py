@@ -20,7 +20,7 @@ from dmaf_lite.lessons.profiles import declared
 from dmaf_lite.lessons.publish import committed
 from dmaf_lite.lessons.source import Lesson, Workspace, build_notebook, tags
 
-LESSON = "09"
+LESSON = "10"
 # A kernel answers the controls when all cells have run, so these cells are short; the buttons compute the rest.
 QUICK = {"subsets_computed": 0, "cases_train": 4, "cases_val": 1, "cases_test": 1, "steps": 60}
 CLOSING = "## In practice"  # from here on a lesson looks back and asks; its views come before

@@ -1,42 +1,41 @@
-"""Checks of lesson 10: the mean feature of a region, and the balance between modalities."""
+"""Checks of lesson 10: a window by centre and width, and the scan that is missed most."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 
-import torch
+import numpy as np
 
 from dmaf_lite.lessons.exercises import exercise
-from dmaf_lite.peers.preference import balanced, relative_preference
-from dmaf_lite.peers.rfnet import region_means as reference
 
 
 @exercise("10.1")
-def check_10_1(region_means: Callable) -> None:
-    """Weighted means: each region by its own size."""
-    pi = torch.tensor([[[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]]])
-    y = torch.tensor([1.0, 3.0, 10.0, 30.0]).view(1, 1, 1, 4)
-    found = region_means(pi, y)
-    assert tuple(found.shape) == (1, 2, 1, 1), "one vector of C numbers for each class and modality: [B, K, M, C]"
-    assert torch.allclose(found.flatten(), torch.tensor([2.0, 20.0]), atol=1e-3), \
-        "voxels 1 and 3 make region 0, 10 and 30 region 1: the means are 2 and 20"
-    generator = torch.Generator().manual_seed(0)
-    pi = torch.rand(2, 4, 60, generator=generator).softmax(1) * torch.rand(2, 4, 60, generator=generator)
-    y = torch.randn(2, 3, 5, 60, generator=generator)
-    expected, _ = reference(pi.reshape(2, 4, 3, 4, 5), y.reshape(2, 3, 5, 3, 4, 5))
-    assert torch.allclose(region_means(pi, y), expected, atol=1e-4), \
-        "a voxel counts for a class as much as its probability, and the sum is divided by that class's own total"
+def check_10_1(windowed: Callable) -> None:
+    """Linear inside, clipped outside, for any centre and width."""
+    assert np.allclose(windowed(np.array([100.0]), 100, 40), 127.5), "the centre of the window is the middle grey"
+    assert np.allclose(windowed(np.array([80.0, 120.0]), 100, 40), [0, 255]), \
+        "black half a width below the centre, white half a width above"
+    found = windowed(np.array([-1000.0, 1000.0]), 100, 40)
+    assert np.allclose(found, [0, 255]), "outside the window a grey is never below 0 or above 255"
+    assert np.allclose(windowed(np.array([90.0]), 100, 40), 63.75), "in between it rises evenly"
 
 
 @exercise("10.2")
-def check_10_2(new_beta: Callable) -> None:
-    """Preference, step, clip, length."""
-    even = torch.ones(4)
-    assert torch.allclose(new_beta(even, torch.full((4,), 0.3), 0.1), even), "equal distances change nothing"
-    distance = torch.tensor([0.2, 0.1, 0.3, 0.2])
-    found = new_beta(even, distance, 0.1)
-    assert found[2] > found[0] > found[1], "the farther a modality is from the fused features, the more it weighs"
-    for beta, eta in ((even, 0.015), (torch.tensor([0.5, 1.5, 1.0, 0.9]), 0.2), (even, 9.0)):
-        expected = balanced(beta, relative_preference(distance), eta)
-        assert torch.allclose(new_beta(beta, distance, eta), expected, atol=1e-5), \
-            "beta - eta (1 - D / mean D), kept between 0.1 and 4, then scaled to the length of (1, 1, 1, 1)"
+def check_10_2(most_missed: Callable) -> None:
+    """The mean over all companies, not one of them."""
+    names = ("FLAIR", "T1ce", "T1", "T2")
+
+    def table(worth: Callable) -> dict:
+        return {frozenset(s): worth(frozenset(s)) for n in range(1, 5) for s in combinations(names, n)}
+
+    plain = dict(zip(names, (0.1, 0.4, 0.05, 0.2), strict=True))
+    assert most_missed(table(lambda s: sum(plain[m] for m in s))) == "T1ce", \
+        "where every scan adds its own, it is the one that adds most"
+    # T2 alone is best, but with company it adds little; FLAIR alone is nothing, and adds to every company.
+    tricky = table(lambda s: 0.6 if s == {"T2"} else 0.3 * ("FLAIR" in s) + 0.1 * len(s))
+    assert most_missed(tricky) == "FLAIR", "compare each subset with itself less the scan, not the scans alone"
+    # From the full set only T1 is missed; in smaller company it is FLAIR, every time.
+    odd = {frozenset({"T1ce", "T1", "T2"}): 0.35, frozenset(names): 0.35, frozenset({"FLAIR", "T1ce", "T2"}): 0.1}
+    full = table(lambda s: odd.get(s, 0.3 * ("FLAIR" in s)))
+    assert most_missed(full) == "FLAIR", "all subsets count, not the full one only"

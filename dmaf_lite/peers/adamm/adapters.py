@@ -4,7 +4,7 @@ AdaMM keeps, for each of the 2^M - 2 sets with a missing scan, a few thousand we
 (spec adamm, section 2.3).  A batch may hold several sets: its studies are sorted into `MaskGroups`, on the
 CPU where `available` lives, and only the adapters of the sets that occur are run.
 
-Taught in lesson 10.
+Taught in lesson 11.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Both losses are part of one total, so that training stays one backward pass and 
 the student is judged by a copy with detached weights (`fooling_loss`), and the discriminator is taught on detached maps
 (`telling_apart_loss`).
 
-Taught in lesson 10.
+Taught in lesson 11.
 """
 
 from __future__ import annotations

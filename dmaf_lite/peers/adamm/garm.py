@@ -12,7 +12,7 @@ the nodes are spread over the voxels again.  Three places differ between the rel
 a setting of `GARM` ("ours" first): the node memory transposed or merely reshaped, which scrambles nodes and
 channels; messages across the graphs or each graph with itself; attention masked by the adjacency or not.
 
-Nodes are rows here, [B, K, C], where the specification writes columns.  Taught in lesson 10.
+Nodes are rows here, [B, K, C], where the specification writes columns.  Taught in lesson 11.
 """
 
 from __future__ import annotations

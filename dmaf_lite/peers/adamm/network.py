@@ -10,7 +10,7 @@ Presets: `faithful` is the released code with its known defects, `fixed` repairs
 code declares and never uses is left out: 316,694 of its 7,101,885 parameters, namely the adapters for "no scan at
 all" (134,288) and GARM's modules outside the forward pass (182,406).  The teacher has neither adapters nor GARM here.
 
-Taught in lesson 10.
+Taught in lesson 11.
 """
 
 from __future__ import annotations

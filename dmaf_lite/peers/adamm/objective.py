@@ -22,7 +22,7 @@ Where the released code has defects this differs from it (ours).  Each is a sett
 Ours as well: where a case lacks a scan of its own, the teacher sees those that exist, zeros for the others; masks are
 drawn per study, not per batch; AdamW with the kit's schedule, also for the discriminator; the ramp runs over steps.
 
-Taught in lesson 10.
+Taught in lesson 11.
 """
 
 from __future__ import annotations

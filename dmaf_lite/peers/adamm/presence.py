@@ -14,7 +14,7 @@ The released code thresholds each class by itself: a voxel may then be oedema *a
 same under both rules; the inner regions lose the voxels in which oedema is more likely.  With one class in question,
 softmax(L) gives back exactly its probability.
 
-Taught in lesson 10.
+Taught in lesson 11.
 """
 
 from __future__ import annotations

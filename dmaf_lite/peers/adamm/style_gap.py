@@ -8,7 +8,7 @@ Three Gram losses between the maps of teacher T and student S (spec adamm, secti
   slices. It loops over the batch where the paper says layers.
 * `style_gram_gap` (as released): the Gram matrix of one map. Its divisors leave about 1e-16: it does nothing.
 
-Taught in lesson 10.
+Taught in lesson 11.
 """
 
 from __future__ import annotations

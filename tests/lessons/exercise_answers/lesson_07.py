@@ -1,6 +1,5 @@
 """Three wrong answers to each exercise of lesson 07."""
 
-import numpy as np
 import torch
 
 
@@ -14,25 +13,6 @@ def sum_over_studies(terms):
 
 def forgets_weights(terms):
     return sum((value.sum(1) if value.ndim == 2 else value).mean() for value, _ in terms)
-
-
-def global_generator(seed, step, available):
-    while True:
-        kept = available & (np.random.random(len(available)) < 0.5)  # noqa: NPY002 - the mistake itself
-        if kept.any():
-            return kept
-
-
-def seed_plus_step(seed, step, available):
-    rng = np.random.default_rng(seed + step)
-    while True:
-        kept = available & (rng.random(len(available)) < 0.5)
-        if kept.any():
-            return kept
-
-
-def may_be_empty(seed, step, available):
-    return available & (np.random.default_rng([seed, step]).random(len(available)) < 0.5)
 
 
 def each_alone(gradients, limit):
@@ -52,6 +32,5 @@ def none_becomes_zero(gradients, limit):
 
 WRONG = {
     "7.1": (mean_over_everything, sum_over_studies, forgets_weights),
-    "7.2": (global_generator, seed_plus_step, may_be_empty),
-    "7.3": (each_alone, always_scales, none_becomes_zero),
+    "7.2": (each_alone, always_scales, none_becomes_zero),
 }

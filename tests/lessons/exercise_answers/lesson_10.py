@@ -1,39 +1,39 @@
 """Three wrong answers to each exercise of lesson 10."""
 
-import torch
+import numpy as np
 
 
-def divides_by_all_voxels(pi, y):
-    return torch.einsum("bkv,bmcv->bkmc", pi, y) / pi.shape[-1]
+def not_clipped(x, centre, width):
+    return 255 * (x - (centre - width / 2)) / width
 
 
-def hardens_the_regions(pi, y):
-    hard = torch.nn.functional.one_hot(pi.argmax(1), pi.shape[1]).movedim(-1, 1).float()
-    return torch.einsum("bkv,bmcv->bkmc", hard, y) / (hard.sum(-1)[:, :, None, None] + 1e-7)
+def twice_as_wide(x, centre, width):
+    return 255 * np.clip((x - (centre - width)) / (2 * width), 0, 1)
 
 
-def swaps_class_and_modality(pi, y):
-    return (torch.einsum("bkv,bmcv->bkmc", pi, y) / (pi.sum(-1)[:, :, None, None] + 1e-7)).transpose(1, 2)
+def starts_at_the_centre(x, centre, width):
+    return 255 * np.clip((x - centre) / width, 0, 1)
 
 
-def scale(beta):
-    return beta * len(beta) ** 0.5 / torch.linalg.vector_norm(beta)
+def best_alone(table):
+    return max((subset for subset in table if len(subset) == 1), key=table.get).__iter__().__next__()
 
 
-def rewards_who_is_ahead(beta, distance, eta):
-    return scale((beta + eta * (1 - distance / distance.mean())).clamp(0.1, 4))
+def full_set_only(table):
+    everything = max(table, key=len)
+    return max(everything, key=lambda name: table[everything] - table[everything - {name}])
 
 
-def forgets_the_bounds(beta, distance, eta):
-    return scale(beta - eta * (1 - distance / distance.mean()))
+def missed_least(table):
+    names = frozenset().union(*table)
 
+    def worth(name):
+        return np.mean([table[s] - table[s - {name}] for s in table if name in s and len(s) > 1])
 
-def keeps_the_sum(beta, distance, eta):
-    moved = (beta - eta * (1 - distance / distance.mean())).clamp(0.1, 4)
-    return moved * len(beta) / moved.sum()
+    return min(names, key=worth)
 
 
 WRONG = {
-    "10.1": (divides_by_all_voxels, hardens_the_regions, swaps_class_and_modality),
-    "10.2": (rewards_who_is_ahead, forgets_the_bounds, keeps_the_sum),
+    "10.1": (not_clipped, twice_as_wide, starts_at_the_centre),
+    "10.2": (best_alone, full_set_only, missed_least),
 }

@@ -4,7 +4,7 @@
 # ---
 
 # %% [markdown]
-# # 10 · Compare with the peers
+# # 11 · Compare with the peers
 #
 # Four neighbours of DMAF-Net under one contract, one data path, one evaluator: what each of them does differently, what
 # it costs, and what a comparison may say.
@@ -15,9 +15,10 @@
 # - to say in one sentence what each peer does when a scan is missing, and to see it at work
 # - to measure parameters, operations, and time of methods under the same conditions
 # - to read a comparison under one budget with intervals, and to leave out what it does not show
-# - to tell why published numbers of one method disagree
 #
-# **Need** lesson 08; 4 minutes, 3 GB of memory; the papers of RFNet, mmFormer, PASSION, and AdaMM.
+# **Need** lesson 09; 4 minutes, 3 GB of memory; the papers of RFNet, mmFormer, PASSION, and AdaMM.
+#
+# Not here: what papers print about these methods, and why it disagrees (lesson 12).
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner
@@ -29,15 +30,12 @@ steps_mmformer: int = 30  # a small mmFormer
 steps_adamm: int = 60  # AdaMM
 methods_timed: int = 8  # of the comparison, in its order
 timed: int = 2  # repetitions; the shortest counts
-cases_conventions: int = 2  # cases scored under every convention
-overlap: float = 0.5  # of neighbouring windows there
 results_folder: str = "results"  # holds peers.parquet and peers.json; yours after a run of your own
 
 # %% tags=["setup"]
 import json
 import textwrap
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +49,7 @@ from dmaf_lite.evaluation.statistics import bootstrap_interval, compare
 from dmaf_lite.evaluation.tables import MEAN, subset_table
 from dmaf_lite.lessons import recipes
 from dmaf_lite.lessons.artifacts import load_or_make
-from dmaf_lite.lessons.exercises import lesson_10 as exercises
+from dmaf_lite.lessons.exercises import lesson_11 as exercises
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.methods.objectives import build_objective
 from dmaf_lite.methods.pairings import PAIRINGS
@@ -472,7 +470,7 @@ means = [subset_table(rows, "dice", regions=regions).loc[MEAN] for _, rows in on
 np.testing.assert_allclose(sum(means) / len(means), [tables[r].loc[MEAN, methods[0]] for r in regions], atol=1e-5)
 
 # %% [markdown]
-# The means over the fifteen subsets, with bootstrap intervals over the test cases (lesson 08; seeds averaged first):
+# The means over the fifteen subsets, with bootstrap intervals over the test cases (lesson 09; seeds averaged first):
 
 # %%
 def with_interval(method, region):
@@ -533,143 +531,10 @@ for verdict, lines_of_it in verdicts.items():
 # imbalanced missing rates most of AdaMM's adapters would never be trained. PASSION and DMAF-Net were made for exactly that
 # condition, which is not theirs to win here.
 #
-# ## 8 · What others have printed
-#
-# Never in one table with ours: other data, other budgets, other rules. Always with source, split, and training condition.
-# On complete data (`avg15`, the printed mean over the fifteen subsets, Dice in percent):
-
-# %%
-from dmaf_lite.peers.published_results import published_rows, published_table
-
-
-def show_published(title, table):
-    """A table of published numbers, and below it where they come from, numbered."""
-    lines = table.reset_index()
-    sources = list(dict.fromkeys(lines["source"]))
-    lines["source"] = [f"[{sources.index(source) + 1}]" for source in lines["source"]]
-    print(f"{title}\n{lines.to_string(index=False, na_rep='-')}")
-    print(*(f"[{number}] {source}" for number, source in enumerate(sources, 1)), sep="\n", end="\n\n")
-
-
-show_published("Dice %, complete data", published_table("complete"))
-
-# %% [markdown]
-# Where the training condition is not stated, in a table of its own; and HD95 with the rule for empty sides that the
-# authors' code has (lesson 08):
-
-# %%
-for metric in ("Dice %", "HD95 mm"):
-    show_published(f"{metric}, training condition not stated", published_table("not stated", metric).droplevel("split"))
-print("imbalanced:", (published_rows()["condition"] == "imbalanced").sum(), "rows; no table of PASSION was available")
-
-# %% [markdown]
-# The same name, the same data set, and numbers that differ by tens of points from table to table. Before asking which
-# network is better, ask whether a table agrees with itself. Two of them print all fifteen subsets:
-
-# %%
-printed = published_rows().query("dataset == 'BraTS2020' and metric == 'Dice %' and subset != 'avg15'")
-recomputed = printed.groupby(["method", "region"])["value"].mean().unstack()[regions]
-stated = published_table("complete", dataset="BraTS2020").groupby("method").last()[regions]
-for title, table in (("mean of the printed subsets", recomputed), ("printed mean", stated)):
-    print(f"{title}\n{table.rename_axis(index=None, columns=None).round(2).to_string()}")
-first = published_table("not stated", dataset="BraTS2024").xs("MST-KDNet", level="method").mean(axis=1).item()
-later = published_table("not stated", dataset="BraTS2024 (probably)").xs("MST-KDNet", level="method")["mean"].item()
-print(f"\nMST-KDNet, mean over regions: {first:.1f} in a table of its authors, {later:.1f} in a later plot of the same group")
-
-# %% tags=["check"]
-assert (printed.groupby(["method", "region"])["subset"].nunique() == 15).all(), "all fifteen are there"
-apart = (recomputed - stated).abs()
-assert apart.loc["RFNet"].max() < 0.02 < apart.loc["mmFormer"].max() < 0.2, "one agrees to a rounding, one does not"
-
-# %% [markdown]
-# ## 9 · One prediction, four numbers
-#
-# Now the part that needs no second network at all. We take one prediction of the shipped weights per case, and score **the very
-# same label maps** as four code bases would. What differs: what of the volume is looked at, a constant in the Dice, what
-# an empty side counts for in HD95, and what is done about a very small enhancing tumour. Rules bite where there is little to
-# find, so we take the cases with the least enhancing tumour, chosen by the truth alone.
-
-# %%
-from dmaf_lite.evaluation.conventions import CONVENTIONS
-from dmaf_lite.evaluation.metrics import diagonal_mm
-from dmaf_lite.evaluation.scoring import score_case
-
-tight = (56, 64, 40)  # 160 x 192 x 128 mm, the crop of AdaMM and MST-KDNet, in voxels of 3 mm
-windows = WindowSettings(window=tuple(card["window"]), overlap=overlap)
-
-
-def predict(name):
-    """Label maps of all subsets [15, D, H, W] and the truth of one case."""
-    scans, truth = cohort.read(name)
-    found = subset_probabilities(net, scans, subsets, settings=windows)
-    return found.argmax(1).byte().numpy(), truth
-
-
-unseen = sorted(name for part in split.values() for name in part)  # the shipped weights have seen none of them
-enhancing = {name: int(BRATS.region_mask(cohort.read(name)[1], "ET").sum()) for name in unseen}
-predictions = {name: predict(name) for name in sorted(unseen, key=enhancing.get)[:cases_conventions]}
-print("voxels of enhancing tumour:", {name: enhancing[name] for name in predictions})
-
-# %%
-def scored(name, settings):
-    """Rows of one case under one convention, from the prediction that is there already."""
-    (labels, truth), meta = predictions[name], cohort.meta(name)
-    start, size = replace(settings, windows=replace(settings.windows, window=tight)).visible(meta)
-    box = tuple(slice(max(0, s), max(0, s) + n) for s, n in zip(start, size, strict=True)) if size else ...
-    spacing = np.linalg.norm(meta["original_affine"][:3, :3], axis=0)
-    return pd.DataFrame(score_case(
-        labels[:, *box] if size else labels, truth[box], subsets=subsets, spec=BRATS, spacing=meta["spacing"],
-        dice=settings.dice, hd95=settings.hd95, small_region=settings.small_region,
-        diagonal=diagonal_mm(meta["original_shape"], spacing), outside={} if size else meta["label_outside"],
-    )).assign(case=name)
-
-
-rows = {convention: pd.concat([scored(name, settings) for name in predictions])
-        for convention, settings in CONVENTIONS.items()}
-
-# %%
-def line_of(table):
-    """Means over cases and subsets: Dice and HD95 of each region."""
-    chosen = table[table["metric"].isin(["dice", "hd95"])]
-    return chosen.groupby(["metric", "region"])["value"].mean()
-
-
-summary = pd.DataFrame({convention: line_of(table) for convention, table in rows.items()}).T
-for metric, digits in (("dice", 3), ("hd95", 1)):
-    table = summary[metric].rename_axis(columns=None).round(digits)
-    print(f"{metric}, means over {len(predictions)} cases and all subsets\n{table.to_string(na_rep='-')}")
-empty = rows["kit"].query("metric in ('missed', 'invented') and region == 'ET'")["value"].sum()
-print(f"ET: one side empty in {empty:.0f} of {len(predictions) * len(subsets)} predictions")
-
-# %% tags=["check"]
-kit, passion, centre_crop, mst = (rows[c].query("metric == 'hd95'")["value"].to_numpy() for c in CONVENTIONS)
-same = rows["kit"].query("metric == 'dice'")["value"].to_numpy(), rows["passion"].query("metric == 'dice'")["value"].to_numpy()
-np.testing.assert_allclose(*same)  # kit and PASSION: one Dice
-assert (kit >= passion - 1e-9).all() and (centre_crop >= mst).all(), "an empty side never costs more than the diagonal"
-assert (centre_crop.mean() > mst.mean()) == (rows["adamm"].query("metric in ('missed', 'invented')")["value"].sum() > 0)
-
-# %% tags=["hide-input"]
-worst = rows["kit"].query("metric == 'hd95' and region == 'ET'").sort_values("value").iloc[-1]
-at = {convention: table.query("metric == 'hd95' and region == 'ET' and subset == @worst.subset and case == @worst.case")
-      ["value"].iloc[0] for convention, table in rows.items()}
-print(f"HD95 of ET in mm, one prediction ({worst['case']}, from {worst['subset']}):",
-      {convention: round(float(value), 1) for convention, value in at.items()})
-
-# %% [markdown]
-# Nothing was trained, nothing predicted anew. Why published numbers disagree, in the order in which to ask:
-#
-# - **the rule for an empty side** in HD95: the diagonal of the volume, 1, or 0, for one and the same failure;
-# - **what is seen**: outside a centre crop a tumour is neither found nor missed;
-# - **post-processing**: a small predicted ET made necrosis lifts the Dice of cases without ET from 0 to 1;
-# - **the split** (219/50/100, three folds, or the online set), the best or the last epoch, and chosen on which set;
-# - **printed means** that are not the mean of the printed subsets, as in section 8;
-# - **networks that share only a name**: RFNet with 9.0 or 2.4 million parameters, as in section 1.
-#
 # ## In practice
 #
 # - Any pair of the table in section 1, by name: `python -m dmaf_lite train --network rfnet --objective passion ...`.
 # - The comparison, run by run, resumable: the command of section 7. Several processes can share it with `--only`.
-# - Score as another code base does: `python -m dmaf_lite evaluate --convention adamm ...`; the table names it.
 # - Published weights of RFNet and mmFormer load strictly or not at all: `data_scripts/import_published.py`.
 # - Each known defect of released code is a setting; `faithful: true` switches on all of a method's.
 #
@@ -679,57 +544,41 @@ print(f"HD95 of ET in mm, one prediction ({worst['case']}, from {worst['subset']
 # - counted their parameters as the released code has them, without what it never uses
 # - measured operations and times under the same conditions, and found three different orders
 # - read a comparison under one budget, with intervals, and wrote down what it cannot say
-# - put published numbers beside each other with their context, never beside ours
-# - scored one prediction in four ways, and got four answers
 #
 # ## Exercises
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 10.1 · The mean of a region
+# ### Exercise 11.1 · The mean of a region
 # $\phi_{k,m}$ of section 2 for flat volumes, without holding $K M$ masked maps: one `einsum` and one division.
 
 # %% tags=["exercise"]
 def mean_of_regions(pi, y):
     """pi float[B, K, V], y float[B, M, C, V] -> phi float[B, K, M, C]."""
-    # >>> your turn: 10.1 the mean of a region
+    # >>> your turn: 11.1 the mean of a region
     total = torch.einsum("bkv,bmcv->bkmc", pi, y)
     return total / (pi.sum(-1)[:, :, None, None] + 1e-7 * pi.shape[-1])
     # <<<
 
 # %% tags=["exercise"]
-exercises.check_10_1(mean_of_regions)
+exercises.check_11_1(mean_of_regions)
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 10.2 · The balance
+# ### Exercise 11.2 · The balance
 # One epoch of PASSION's $\beta$ (section 4), with tensors.
 
 # %% tags=["exercise"]
 def new_beta(beta, D, eta):
     """beta float[M], mean distances float[M] -> beta of the next epoch, float[M]."""
-    # >>> your turn: 10.2 the balance
+    # >>> your turn: 11.2 the balance
     preference = 1 - D / D.mean()
     moved = (beta - eta * preference).clamp(0.1, 4.0)
     return moved * len(beta) ** 0.5 / torch.linalg.vector_norm(moved)
     # <<<
 
 # %% tags=["exercise"]
-exercises.check_10_2(new_beta)
-
-# %% [markdown] tags=["exercise"]
-# ### Exercise 10.3 · A question
-# A paper reports that its gate ("is this class there at all?") lowers the mean HD95 by 20 mm, at nearly the same Dice.
-# What do you look at first?
-#
-# <details><summary>Answer</summary>
-#
-# The rule for empty sides, and how many cases have one. Where a class is truly absent and one false voxel costs the
-# diagonal (373 mm), closing the class in a few such cases turns 373 into 0, and the mean falls by tens of millimetres
-# without any contour being better. Then the counts of missed and invented, gated and ungated, and the HD95 of the cases
-# in which both sides are there.
-#
-# </details>
+exercises.check_11_2(new_beta)
 
 # %% [markdown]
 # ## Next
 #
-# This is the last lesson. From here: change one idea in one file, add it to a profile, and let the same command compare it.
+# So much for our own runs. The next lesson reads what others have printed about the same methods, and asks why it disagrees.

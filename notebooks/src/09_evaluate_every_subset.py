@@ -4,7 +4,7 @@
 # ---
 
 # %% [markdown]
-# # 08 · Evaluate every subset
+# # 09 · Evaluate every subset
 #
 # One network, fifteen subsets of scans, three regions, two distances that bear one name, and an answer to "is it
 # better?" that holds.
@@ -19,7 +19,7 @@
 #
 # **Need** lesson 07; 2 minutes, 2 GB of memory; paper section 4 (experiments). The conventions are ours and named.
 #
-# Other methods than DMAF-Net and its baseline: lesson 10.
+# Other methods than DMAF-Net and its baseline: lesson 11.
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner
@@ -53,7 +53,7 @@ from dmaf_lite.evaluation.statistics import bootstrap_interval, compare, holm
 from dmaf_lite.evaluation.tables import MEAN, case_table, empty_table, size_table, subset_table
 from dmaf_lite.lessons import artifacts, recipes
 from dmaf_lite.lessons.artifacts import load_or_make
-from dmaf_lite.lessons.exercises import lesson_08 as exercises
+from dmaf_lite.lessons.exercises import lesson_09 as exercises
 from dmaf_lite.methods.weights import load_weights, shipped
 from dmaf_lite.spec import BRATS
 
@@ -476,13 +476,13 @@ print("Cannot be told apart with these cases:", named(against_baseline[~against_
 # ## Exercises
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 8.1 · One side empty
+# ### Exercise 9.1 · One side empty
 # HD95 (pooled) from the directed distances, where an empty array is an empty side: both empty 0, one empty `penalty`.
 
 # %% tags=["exercise"]
 def pooled_hd95(to_truth, to_prediction, penalty):
     """Distances in mm [|P|] and [|G|] -> HD95 in mm."""
-    # >>> your turn: 8.1 one side empty
+    # >>> your turn: 9.1 one side empty
     if not len(to_truth) and not len(to_prediction):
         return 0.0
     if not len(to_truth) or not len(to_prediction):
@@ -491,16 +491,16 @@ def pooled_hd95(to_truth, to_prediction, penalty):
     # <<<
 
 # %% tags=["exercise"]
-exercises.check_8_1(pooled_hd95)
+exercises.check_9_1(pooled_hd95)
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 8.2 · The mean by size
+# ### Exercise 9.2 · The mean by size
 # From the Dice of each subset to the mean over subsets of one scan, of two, and so on.
 
 # %% tags=["exercise"]
 def mean_by_size(table):
     """A dict from subset name (such as "FLAIR+T2") to Dice -> a dict from number of scans to mean Dice."""
-    # >>> your turn: 8.2 the mean by size
+    # >>> your turn: 9.2 the mean by size
     sizes = {}
     for subset, value in table.items():
         sizes.setdefault(subset.count("+") + 1, []).append(value)
@@ -508,17 +508,17 @@ def mean_by_size(table):
     # <<<
 
 # %% tags=["exercise"]
-exercises.check_8_2(mean_by_size)
+exercises.check_9_2(mean_by_size)
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 8.3 · Holm's correction
+# ### Exercise 9.3 · Holm's correction
 # The smallest of $n$ p values is multiplied by $n$, the next by $n - 1$, and so on; none may end up below one that was
 # smaller, and none above 1.
 
 # %% tags=["exercise"]
 def holm_correction(p):
     """A list of p values -> corrected ones, in the same order."""
-    # >>> your turn: 8.3 Holm's correction
+    # >>> your turn: 9.3 Holm's correction
     p = np.asarray(p, dtype=float)
     order = np.argsort(p)
     corrected = np.empty_like(p)
@@ -527,10 +527,10 @@ def holm_correction(p):
     # <<<
 
 # %% tags=["exercise"]
-exercises.check_8_3(holm_correction)
+exercises.check_9_3(holm_correction)
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 8.4 · A question
+# ### Exercise 9.4 · A question
 # Two papers evaluate on the same split. One reports a mean HD95 of ET twice as large as the other's, with nearly the
 # same Dice. Name three things to ask before you call its network worse.
 #

@@ -4,7 +4,7 @@
 # ---
 
 # %% [markdown]
-# # 09 · Explore cases and weights
+# # 10 · Explore cases and weights
 #
 # Three views under your own hands: a study, what a network makes of any subset of its scans, and a training.
 #
@@ -49,7 +49,7 @@ from dmaf_lite.evaluation.metrics import dice
 from dmaf_lite.figures.planes import window
 from dmaf_lite.lessons import recipes
 from dmaf_lite.lessons.artifacts import load_or_make
-from dmaf_lite.lessons.exercises import lesson_09 as exercises
+from dmaf_lite.lessons.exercises import lesson_10 as exercises
 from dmaf_lite.methods.weights import load_weights, shipped
 from dmaf_lite.spec import BRATS
 from dmaf_lite.training.runlog import read_log
@@ -288,29 +288,29 @@ assert f"step {step}" in training.readout.value, "and the line reads what was lo
 # ## Exercises
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 9.1 · A window by centre and width
+# ### Exercise 10.1 · A window by centre and width
 # Radiologists name a window by its centre $c$ and width $w$: it runs from $c - w/2$ to $c + w/2$. Give the greys, from 0
 # to 255.
 
 # %% tags=["exercise"]
 def windowed(x, centre, width):
     """Intensities [..] -> greys from 0 to 255 [..]."""
-    # >>> your turn: 9.1 a window by centre and width
+    # >>> your turn: 10.1 a window by centre and width
     return 255 * np.clip((x - (centre - width / 2)) / width, 0, 1)
     # <<<
 
 # %% tags=["exercise"]
-exercises.check_9_1(windowed)
+exercises.check_10_1(windowed)
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 9.2 · Who lost most
+# ### Exercise 10.2 · Who lost most
 # From the Dice of each subset, find the scan whose loss hurts most: mean over all subsets that hold it (and at least one
 # other scan) of the Dice with it minus the Dice without it.
 
 # %% tags=["exercise"]
 def most_missed(table):
     """A dict from frozenset of names to Dice, all subsets -> the name of the scan that is missed most."""
-    # >>> your turn: 9.2 who lost most
+    # >>> your turn: 10.2 who lost most
     names = frozenset().union(*table)
     def worth(name):
         pairs = [(subset, subset - {name}) for subset in table if name in subset and len(subset) > 1]
@@ -319,10 +319,10 @@ def most_missed(table):
     # <<<
 
 # %% tags=["exercise"]
-exercises.check_9_2(most_missed)
+exercises.check_10_2(most_missed)
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 9.3 · A question
+# ### Exercise 10.3 · A question
 # On the right you see *weight of T1ce*: bright all over the brain, not only in the rim. Does the network waste T1ce?
 #
 # <details><summary>Answer</summary>
