@@ -53,6 +53,11 @@ class Batch:
                        label=self.label.to(device, non_blocking=True))
 
 
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory, from which a GPU reads while the host goes on; the loader asks for it."""
+        return replace(self, images=self.images.pin_memory(), label=self.label.pin_memory())
+
+
 def augmented(batch: Batch) -> Batch:
     """Make the changes that are still to be made, on the device where the batch is."""
     if not batch.changes:

@@ -19,6 +19,36 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+# Devices on which maps lie with the channels last.  CPUs: see `InstanceNorm`.  On CUDA both layouts are measured by
+# `benchmarks/gpu.py`; the standard one needs fewer kernels, and small steps there wait for nothing else.
+CHANNELS_LAST = {"cpu"}
+
+
+def in_layout(x: Tensor) -> Tensor:
+    """float[N, C, D, H, W] in the memory layout that is fast on its device; the tensor itself where it lies so."""
+    last = x.device.type in CHANNELS_LAST
+    return x.contiguous(memory_format=torch.channels_last_3d if last else torch.contiguous_format)
+
+
+class _NormChannelsLast(torch.autograd.Function):
+    """Instance norm by sums over the voxels, (x - mean) / sqrt(variance + eps), without a copy to another layout."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, eps: float) -> Tensor:
+        variance, mean = torch.var_mean(x.float(), dim=(2, 3, 4), correction=0, keepdim=True)
+        scale = (variance + eps).rsqrt()
+        y = torch.addcmul(-mean * scale, x, scale).to(x.dtype)
+        ctx.save_for_backward(y, scale)
+        return y
+
+    @staticmethod
+    def backward(ctx, g: Tensor) -> tuple[Tensor, None]:
+        y, scale = ctx.saved_tensors
+        voxels = (2, 3, 4)
+        along = (g * y).mean(voxels, keepdim=True, dtype=scale.dtype)
+        rest = torch.addcmul(g - g.mean(voxels, keepdim=True, dtype=scale.dtype), y, along, value=-1)
+        return (rest * scale).to(g.dtype), None
+
 
 class InstanceNorm(nn.InstanceNorm3d):
     """Instance norm without affine part, for tensors with the channels last in memory.
@@ -29,10 +59,12 @@ class InstanceNorm(nn.InstanceNorm3d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        channels_last = x.is_contiguous(memory_format=torch.channels_last_3d)
+        if x.device.type == "cuda" and channels_last and not x.is_contiguous():
+            return _NormChannelsLast.apply(x, self.eps)
         y = super().forward(x)
         if y.requires_grad:
             y.register_hook(Tensor.contiguous)
-        channels_last = x.is_contiguous(memory_format=torch.channels_last_3d)
         return y.contiguous(memory_format=torch.channels_last_3d) if channels_last else y
 
 
@@ -44,6 +76,24 @@ def upsample(x: Tensor, size: Sequence[int]) -> Tensor:
     if x.device.type == "cpu" and x.dtype == torch.bfloat16:
         return F.interpolate(x.float(), size=size, mode="trilinear", align_corners=False).to(x.dtype)
     return F.interpolate(x, size=size, mode="trilinear", align_corners=False)
+
+
+def average_pool(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Mean of float[N, C, D, H, W] over the cells of a coarser grid, as `F.adaptive_avg_pool3d`.
+
+    On GPUs by a reshape where the sides are multiples of the grid: torch's kernel has an atomic, so unrepeatable,
+    gradient on CUDA, and does not exist on MPS.
+    """
+    sides = x.shape[2:]
+    if x.device.type == "cpu" or any(side % n for side, n in zip(sides, size, strict=True)):
+        return F.adaptive_avg_pool3d(x, tuple(size))
+    return mean_of_cells(x, size)
+
+
+def mean_of_cells(x: Tensor, size: Sequence[int]) -> Tensor:
+    """The same, for sides that are multiples of the grid."""
+    cells = [part for side, n in zip(x.shape[2:], size, strict=True) for part in (n, side // n)]
+    return x.reshape(*x.shape[:2], *cells).mean((3, 5, 7))
 
 
 class NormActConv(nn.Sequential):
@@ -74,8 +124,7 @@ class ResidualLevel(nn.Module):
         self.refine = nn.Sequential(NormActConv(c_out, padding=padding), NormActConv(c_out, padding=padding))
 
     def forward(self, x: Tensor) -> Tensor:
-        # Channels last in memory, from here through the whole network (see InstanceNorm).
-        u = self.enter(x).contiguous(memory_format=torch.channels_last_3d)
+        u = in_layout(self.enter(x))  # from here through the whole network
         return u + self.refine(u)
 
 

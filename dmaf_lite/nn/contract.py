@@ -17,7 +17,7 @@ Taught in lesson 02.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import torch
@@ -47,6 +47,12 @@ class Pairs:
             ValueError: If the table is not bool[B, M] or a study has no modality.
         """
         available = torch.as_tensor(available).cpu()
+        if available.dtype == torch.bool and available.ndim == 2 and torch.device(device).type == "cuda":
+            return _kept(tuple(map(tuple, available.tolist())), torch.device(device))
+        return cls._of(available, device)
+
+    @classmethod
+    def _of(cls, available: Tensor, device: torch.device | str) -> Pairs:
         if available.dtype != torch.bool or available.ndim != 2:
             raise ValueError(f"availability must be bool[B, M], got {available.dtype} {tuple(available.shape)}")
         empty = (~available.any(dim=1)).nonzero().flatten().tolist()
@@ -82,6 +88,29 @@ class Pairs:
         return bool((self.available == self.available[0]).all())
 
     @cached_property
+    def row(self) -> Tensor:
+        """int64[P], the row of each pair in the full table of B * M."""
+        return self.study * self.M + self.modality
+
+    @cached_property
+    def available_on_device(self) -> Tensor:
+        """bool[B, M], a copy of `available` on the pairs' device."""
+        return self.available.to(self.study.device, non_blocking=True)
+
+    @cached_property
+    def of_several(self) -> tuple[Pairs, Tensor]:
+        """The pairs of studies with at least two modalities, and their rows int64 in the packed order.
+
+        Decided on the CPU, where the availability is; study numbers stay those of the whole batch.
+        """
+        several = self.available.sum(1) >= 2
+        _, study = self.available.T.nonzero(as_tuple=True)
+        rows = several[study].nonzero().flatten().to(self.study.device, non_blocking=True)
+        kept = Pairs(self.available & several.unsqueeze(1), self.study.index_select(0, rows),
+                     self.modality.index_select(0, rows))
+        return kept, rows
+
+    @cached_property
     def counts(self) -> Tensor:
         """k_b, the number of modalities of each study, float32[B] on the pairs' device."""
         return self.available.sum(dim=1).float().to(self.study.device, non_blocking=True)
@@ -89,12 +118,12 @@ class Pairs:
     def to_dense(self, values: Shaped[Tensor, "P *rest"], fill: float = 0.0) -> Shaped[Tensor, "B M *rest"]:
         """Spread packed values [P, ...] to [B, M, ...], with `fill` where a scan is missing."""
         dense = values.new_full((self.B * self.M, *values.shape[1:]), fill)
-        dense = dense.index_copy(0, self.study * self.M + self.modality, values)
+        dense = dense.index_copy(0, self.row, values)
         return dense.unflatten(0, (self.B, self.M))
 
     def from_dense(self, dense: Shaped[Tensor, "B M *rest"]) -> Shaped[Tensor, "P *rest"]:
         """Pick the packed values [P, ...] out of [B, M, ...]."""
-        return dense.flatten(0, 1).index_select(0, self.study * self.M + self.modality)
+        return dense.flatten(0, 1).index_select(0, self.row)
 
     def sum_by_study(self, values: Float[Tensor, "P *rest"]) -> Float[Tensor, "B *rest"]:
         """Sum packed values [P, ...] over the modalities of each study -> [B, ...]."""
@@ -103,8 +132,17 @@ class Pairs:
         return values.new_zeros((self.B, *values.shape[1:])).index_add(0, self.study, values)
 
 
+@lru_cache(maxsize=1024)
+def _kept(available: tuple[tuple[bool, ...], ...], device: torch.device) -> Pairs:
+    """The pairs of a table seen before, so that a step on a GPU copies no index to it a second time."""
+    with torch.inference_mode(False):  # its tensors would be of no use to a later gradient
+        return Pairs._of(torch.tensor(available), device)
+
+
 def take(maps: Tensor, rows: Tensor) -> Tensor:
-    """Rows of float[P, C, D, H, W], with the channels last in memory (`index_select` alone would put them first)."""
+    """Rows of float[P, C, D, H, W] in their memory layout (`index_select` alone would put the channels first)."""
+    if maps.is_contiguous():
+        return maps.index_select(0, rows)
     return maps.movedim(1, -1).index_select(0, rows).movedim(-1, 1)
 
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
-from dmaf_lite.nn.blocks import NormActConv, upsample
+from dmaf_lite.nn.blocks import NormActConv, in_layout, upsample
 
 
 class UpLevel(nn.Module):
@@ -30,8 +29,7 @@ class UpLevel(nn.Module):
         self.merge = NormActConv(c_skip, padding=padding)
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
-        # Channels last (see InstanceNorm): a convolution of a small map may have answered in the standard layout.
-        deep = self.reduce(deep).contiguous(memory_format=torch.channels_last_3d)
+        deep = in_layout(self.reduce(deep))  # a convolution of a small map may have answered in another one
         h = upsample(deep, skip.shape[2:]) + skip
         return h + self.merge(h)
 

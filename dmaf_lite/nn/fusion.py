@@ -17,7 +17,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from dmaf_lite.nn.blocks import upsample
+from dmaf_lite.nn.blocks import CHANNELS_LAST, average_pool, upsample
 from dmaf_lite.nn.contract import Pairs
 
 
@@ -107,8 +107,10 @@ class DMAF(nn.Module):
     ) -> tuple[Float[Tensor, "P N C"], tuple[int, int, int]]:
         """Project: the tokens of every pair, and their grid (N is its number of cells)."""
         size = tuple(min(self.grid, n) for n in e.shape[2:])
-        coarse = rearrange(F.adaptive_avg_pool3d(e, size), "p c d h w -> p (d h w) c")
-        position = F.interpolate(self.position_embedding, size=size, mode="trilinear", align_corners=False)
+        coarse = rearrange(average_pool(e, size), "p c d h w -> p (d h w) c")
+        position = self.position_embedding
+        if position.shape[2:] != size:
+            position = F.interpolate(position, size=size, mode="trilinear", align_corners=False)
         position = rearrange(position, "one c d h w -> one (d h w) c")
         modality = self.modality_embedding.index_select(0, pairs.modality)
         return self.project(coarse) + position + modality, size
@@ -117,7 +119,7 @@ class DMAF(nn.Module):
         """S_m, the restored map before up-sampling."""
         tokens, size = self.tokens(e, pairs)
         n = tokens.shape[1]
-        there = pairs.available.to(e.device, non_blocking=True).repeat_interleave(n, dim=1)  # (B, M N)
+        there = pairs.available_on_device.repeat_interleave(n, dim=1)  # (B, M N)
         x = pairs.to_dense(tokens).flatten(1, 2)  # (B, M N, C), exact 0 where missing
         for block in self.blocks:
             x = block(x, there)
@@ -133,6 +135,9 @@ class DMAF(nn.Module):
             return e, torch.ones_like(e[:, :1])  # one scan each: whatever its score, its weight is 1
         # float32: a softmax and a weighted sum, and on CPUs bfloat16 takes longer for both.
         scores = upsample(self.scores(e, pairs).float(), e.shape[2:])
+        if e.device.type not in CHANNELS_LAST:
+            weights = self.gate(scores, pairs)
+            return pairs.sum_by_study(weights * e), weights
         # Channels last, as they lie in memory: weighing and summing then run through it in order.
         weights = self.gate(scores.movedim(1, -1), pairs)
         f = pairs.sum_by_study(weights * e.movedim(1, -1))

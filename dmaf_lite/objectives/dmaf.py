@@ -153,7 +153,7 @@ class DmafObjective(nn.Module):
         gaps = self.gaps(features, prediction.fused_features[-1], stats)
         if self.training:
             # Also in a step without any student: every process must take part in the exchange.
-            self.monitor.observe(gaps, features.pairs.available)
+            self.monitor.observe(gaps, features.pairs.available_on_device)
             self.steps_done.fill_(step + 1)
         weight = self.monitor.beta * self.warmup_factor(step)
         return terms | {name: Term(gap, self.lambdas[name] * weight) for name, gap in gaps.items()}
@@ -195,12 +195,6 @@ class DmafObjective(nn.Module):
 def students(pairs: Pairs) -> tuple[Pairs, Tensor]:
     """The pairs of studies with at least two modalities, and their rows in the packed order.
 
-    With one modality f is e itself (k_b >= 2, spec dmaf_net, section 4).  Decided on the CPU, where the availability
-    is; study numbers stay those of the whole batch.
+    With one modality f is e itself (k_b >= 2, spec dmaf_net, section 4).
     """
-    company = pairs.available.sum(1) >= 2
-    _, study = pairs.available.T.nonzero(as_tuple=True)
-    rows = company[study].nonzero().flatten().to(pairs.study.device, non_blocking=True)
-    kept = Pairs(pairs.available & company.unsqueeze(1), pairs.study.index_select(0, rows),
-                 pairs.modality.index_select(0, rows))
-    return kept, rows
+    return pairs.of_several

@@ -19,12 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dmaf_lite.base.device import in_float32
+from dmaf_lite.nn.blocks import average_pool
 from dmaf_lite.objectives.segmentation import LabelStats
 
 
 def soft_membership(one_hot: Tensor, size: torch.Size | tuple[int, int, int]) -> Tensor:
     """Share of each class in each voxel of a coarser grid: float32 [B, K, D, H, W] -> float32 [B, K, *size]."""
-    return F.adaptive_avg_pool3d(one_hot, tuple(size))
+    return average_pool(one_hot, size)
 
 
 def prototypes(features: Tensor, membership: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmaf_lite.base.device import in_float32
+from dmaf_lite.nn.blocks import in_layout
 from dmaf_lite.nn.contract import Features, Prediction
 from dmaf_lite.objectives.terms import Term
 from dmaf_lite.spec import DatasetSpec
@@ -71,7 +72,7 @@ class LabelStats:
             raise ValueError(f"a label must be integer [B, D, H, W], got {label.dtype} of shape {tuple(label.shape)}; "
                              "convert it with .long() and drop one-hot or channel axes")
         names = torch.arange(classes, device=label.device, dtype=label.dtype)
-        one_hot = (label.unsqueeze(-1) == names).float().movedim(-1, 1)  # channels last in memory, as logits are
+        one_hot = in_layout((label.unsqueeze(-1) == names).movedim(-1, 1)).float()
         counts = one_hot.flatten(2).sum(2)  # exact: a crop has far fewer than 2^24 voxels
         weights = 1 - counts / label[0].numel() if weighting == "rarity" else torch.ones_like(counts)
         return cls(one_hot, counts, weights)
@@ -83,6 +84,8 @@ class LabelStats:
 
 def sum_over_voxels(a: Tensor, b: Tensor) -> Tensor:
     """Sum of a * b over the voxels, float32 [B, K, D, H, W] twice -> [B, K], without a map of the products."""
+    if a.device.type == "cuda":  # there `vecdot` is a matrix product with one row, which few processors share
+        return (a * b).flatten(2).sum(2)
     with in_float32(a.device):
         return torch.linalg.vecdot(a.flatten(2), b.flatten(2))
 

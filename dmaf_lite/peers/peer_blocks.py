@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dmaf_lite.nn.blocks import InstanceNorm
+from dmaf_lite.nn.blocks import InstanceNorm, in_layout
 
 
 class Conv(nn.Conv3d):
@@ -82,7 +82,7 @@ class PeerLevel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # Channels last in memory, from here through the whole network (see blocks.InstanceNorm).
-        u = self.enter(x).contiguous(memory_format=torch.channels_last_3d)
+        u = in_layout(self.enter(x))
         return u + self.refine(u)
 
 

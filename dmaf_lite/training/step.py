@@ -46,7 +46,10 @@ def build_optimizer(
     own = objective.parameter_groups() if hasattr(objective, "parameter_groups") else []
     inside = {id(p) for group in (*encoders, *own) for p in group["params"]}
     rest = [p for p in (*net.parameters(), *objective.parameters()) if id(p) not in inside]
-    return torch.optim.AdamW([*encoders, *own, {"params": rest}], lr=lr, weight_decay=weight_decay)
+    # On CUDA the whole update of a group is one kernel.  The CPU keeps the plain form: its digits are those of
+    # earlier runs.
+    fused = True if all(p.device.type == "cuda" for p in rest) else None
+    return torch.optim.AdamW([*encoders, *own, {"params": rest}], lr=lr, weight_decay=weight_decay, fused=fused)
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, lr: float, factors: Sequence[float]) -> None:

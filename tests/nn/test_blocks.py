@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from dmaf_lite.nn.blocks import InstanceNorm, NormActConv, ResidualLevel, upsample
+from dmaf_lite.nn.blocks import (
+    InstanceNorm,
+    NormActConv,
+    ResidualLevel,
+    _NormChannelsLast,
+    average_pool,
+    in_layout,
+    mean_of_cells,
+    upsample,
+)
 
 
 def test_a_level_halves_and_widens():
@@ -76,3 +85,38 @@ def test_interpolation_is_torchs_in_every_type(dtype):
     got = upsample(x, (7, 9, 8))
     assert got.dtype == dtype
     torch.testing.assert_close(got, expected.to(dtype))
+
+
+@pytest.mark.parametrize("studies", [1, 2])
+def test_the_norm_without_copies_is_the_instance_norm(studies):
+    """The form for CUDA with the channels last, run here on the CPU: values and gradients."""
+    torch.manual_seed(0)
+    x = (3 + 2 * torch.randn(studies, 4, 6, 5, 7, dtype=torch.float64)).contiguous(memory_format=torch.channels_last_3d)
+    g = torch.randn_like(x)
+    results = []
+    for norm in (nn.InstanceNorm3d(4), lambda x: _NormChannelsLast.apply(x, 1e-5)):
+        leaf = x.contiguous().requires_grad_()
+        y = norm(leaf)
+        y.backward(g.contiguous())
+        results.append((y.detach(), leaf.grad))
+    for a, b in zip(*results, strict=True):  # the sums are float32, as on the device
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    assert _NormChannelsLast.apply(x.float(), 1e-5).is_contiguous(memory_format=torch.channels_last_3d)
+    low = _NormChannelsLast.apply(x.bfloat16(), 1e-5)
+    assert low.dtype == torch.bfloat16 and (low - results[0][0]).abs().max() < 0.05
+
+
+def test_pooling_by_reshape_is_torchs():
+    x = torch.randn(2, 3, 4, 6, 8)
+    for size in ((2, 3, 2), (4, 4, 4)):  # the second is no divisor of the sides
+        expected = nn.functional.adaptive_avg_pool3d(x, size)
+        torch.testing.assert_close(average_pool(x, size), expected)
+        assert average_pool(x.to("meta"), size).shape == expected.shape  # on a device that is no CPU
+    torch.testing.assert_close(mean_of_cells(x, (2, 3, 2)), nn.functional.adaptive_avg_pool3d(x, (2, 3, 2)))
+
+
+def test_maps_lie_as_their_device_likes(monkeypatch):
+    x = torch.randn(2, 4, 3, 3, 3)
+    assert in_layout(x).is_contiguous(memory_format=torch.channels_last_3d)
+    monkeypatch.setattr("dmaf_lite.nn.blocks.CHANNELS_LAST", set())
+    assert in_layout(in_layout(x)).is_contiguous()

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmaf_lite.nn.contract import Features, Pairs
+from dmaf_lite.nn.contract import Features, Pairs, _kept
 
 
 @st.composite
@@ -83,3 +83,22 @@ def test_selected_rows_keep_the_channels_last():
     chosen = features.select(torch.tensor([[False, True, False, True]]))
     assert torch.equal(chosen.levels[0], levels[0][[1, 3]])
     assert chosen.levels[0].is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_a_table_seen_before_is_listed_once():
+    """What a GPU is given: the same pairs, and the very same tensors the second time."""
+    available = torch.tensor([[True, False, True], [False, True, False]])
+    with torch.inference_mode():
+        kept = _kept(tuple(map(tuple, available.tolist())), torch.device("cpu"))
+    assert _kept(tuple(map(tuple, available.tolist())), torch.device("cpu")) is kept
+    pairs = Pairs.of(available)
+    for name in ("available", "study", "modality", "row", "counts", "available_on_device"):
+        assert torch.equal(getattr(kept, name), getattr(pairs, name)), name
+    assert not kept.study.is_inference()
+
+
+def test_pairs_of_several_leave_lonely_scans_out():
+    available = torch.tensor([[True, False, True], [False, True, False], [True, True, True]])
+    kept, rows = Pairs.of(available).of_several
+    assert kept.study.tolist() == [0, 2, 2, 0, 2] and kept.modality.tolist() == [0, 0, 1, 2, 2]
+    assert rows.tolist() == [0, 1, 3, 4, 5] and kept.available.sum(1).tolist() == [2, 0, 3]

@@ -8,6 +8,8 @@ import torch
 
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.methods.objectives import build_objective
+from dmaf_lite.nn import blocks
+from dmaf_lite.nn import fusion as fusion_module
 from dmaf_lite.nn.dmaf_net import PRESETS
 from dmaf_lite.spec import BRATS, MYOPS, DatasetSpec
 
@@ -149,3 +151,25 @@ def test_the_documentation_counts_parameters_right():
         written = [int(part.replace(",", "").replace("-", "0")) for part in parts.split("|")]
         assert sum(p.numel() for p in net.parameters()) == int(total.replace(",", ""))
         assert found[:4] == written[:4] and (name == "baseline" or found[4] == written[4])
+
+
+def test_both_memory_layouts_give_the_same_step(monkeypatch):
+    """The standard layout is what a GPU uses; here on the CPU: losses and gradients."""
+    torch.manual_seed(0)
+    net = build_network("dmaf_net", BRATS, width=4, levels=3)
+    with torch.no_grad():
+        for fusion in net.fusions:
+            fusion.restore.weight.normal_(std=0.5)  # weights that differ between the scans
+    images = torch.randn(2, 4, 16, 16, 16)
+    available = torch.tensor([[True, True, False, True], [False, True, True, False]])
+    results = []
+    for layouts in ({"cpu"}, set()):
+        for module in (blocks, fusion_module):
+            monkeypatch.setattr(module, "CHANNELS_LAST", layouts)
+        net.zero_grad()
+        prediction = net.train()(images, available)
+        loss = prediction.logits.square().mean() + prediction.unimodal_logits.sigmoid().square().mean()
+        loss.backward()
+        results.append([loss.detach(), *(p.grad for p in net.parameters() if p.grad is not None)])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
