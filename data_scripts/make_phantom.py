@@ -1,29 +1,60 @@
 #!/usr/bin/env python3
-"""Make a cohort of synthetic brains in the files of BraTS2020; goes on where a stopped run left off.
+"""Make a cohort of synthetic brains (files of BraTS2020) or hearts (MyoPS 2020); goes on where a stopped run left off.
 
     python data_scripts/make_phantom.py OUT --count 60
+    python data_scripts/make_phantom.py OUT --kind heart --count 25
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from dmaf_lite.base.door import leave
 from dmaf_lite.phantom.brain.recipe import BrainSettings, case_name, holds_cohort, write_brain_cohort
+from dmaf_lite.phantom.heart.heart_cohort import has_heart, holds_hearts, write_heart_cohort
+from dmaf_lite.phantom.heart.hearts import HeartSettings
 
-MB_AT_1_MM = 7.0  # a case's five files, measured; they shrink with the number of voxels
+
+class Kind(NamedTuple):
+    """One kind of phantom: its settings, how it is written, and what is there already.
+
+    Attributes:
+        settings: The settings' class.
+        write, holds: Of its room in the package.
+        is_there: Folder and index -> whether a case is complete.
+        mb_at_1_mm: A case's files, measured.
+        axes: Along how many axes the spacing counts.
+    """
+
+    settings: Callable[..., Any]
+    write: Callable[..., Any]
+    holds: Callable[..., bool]
+    is_there: Callable[[Path, int], bool]
+    mb_at_1_mm: float
+    axes: int
+
+
+KINDS = {
+    "brain": Kind(BrainSettings, write_brain_cohort, holds_cohort, lambda out, i: (out / case_name(i)).is_dir(), 7.0,
+                  3),
+    "heart": Kind(HeartSettings, write_heart_cohort, holds_hearts, has_heart, 1.3, 2),
+}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status: 0, or 1 where a case failed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("out", type=Path, help="folder for the cohort; made if it is not there")
+    parser.add_argument("--kind", choices=KINDS, default="brain", help="what to draw (default %(default)s)")
     parser.add_argument("--count", type=int, default=60, help="number of cases (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the cohort (default %(default)s)")
-    parser.add_argument("--spacing", type=float, default=BrainSettings.spacing, metavar="MM",
-                        help="voxel edge: 3 for the lessons, 1 as in BraTS (default %(default)s)")
+    parser.add_argument("--spacing", type=float, metavar="MM",
+                        help="voxel edge; brains: 3 for the lessons (default), 1 as in BraTS; hearts, in plane: "
+                             "2 (default), 0.75 as in MyoPS 2020")
     parser.add_argument("--workers", type=int, help="processes; 0 works in this one (default: one per core, at most 8)")
     parser.add_argument("--again", action="store_true", help="make also what is there already")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
@@ -33,17 +64,18 @@ def main(argv: list[str] | None = None) -> int:
 
 def work(args: argparse.Namespace) -> int:
     """Do what the command line asks; returns the exit status."""
-    settings = BrainSettings(spacing=args.spacing)
+    kind = KINDS[args.kind]
+    settings = kind.settings() if args.spacing is None else kind.settings(spacing=args.spacing)
     if args.dry_run:
         there = 0
-        if holds_cohort(args.out, args.seed, settings) and not args.again:
-            there = sum((args.out / case_name(i)).is_dir() for i in range(args.count))
-        need = (args.count - there) * MB_AT_1_MM / args.spacing**3
-        print(f"{args.count} synthetic cases of {args.spacing:g} mm in {args.out}, {there} there already; "
+        if kind.holds(args.out, args.seed, settings) and not args.again:
+            there = sum(kind.is_there(args.out, i) for i in range(args.count))
+        need = (args.count - there) * kind.mb_at_1_mm / settings.spacing**kind.axes
+        print(f"{args.count} synthetic {args.kind}s of {settings.spacing:g} mm in {args.out}, {there} there already; "
               f"the others need about {need:.0f} MB")
         return 0
-    report = write_brain_cohort(args.out, count=args.count, seed=args.seed, settings=settings,
-                                workers=args.workers, resume=not args.again)
+    report = kind.write(args.out, count=args.count, seed=args.seed, settings=settings, workers=args.workers,
+                        resume=not args.again)
     print(report)
     return int(bool(report.failed))
 

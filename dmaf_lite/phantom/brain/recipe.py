@@ -169,7 +169,8 @@ def write_brain_cohort(folder: str | Path, *, count: int, seed: int = 0, spacing
     if count < 1:
         raise ValueError(f"count is {count}; expected at least 1 case")
     claim_folder(folder, _describe(seed, settings))
-    return write_cases(partial(write_brain, folder, seed, settings=settings), count=count, name=case_name, workers=workers,
+    write = partial(write_brain, folder, seed, settings=settings)
+    return write_cases(write, count=count, name=case_name, workers=workers,
                        # a case's folder appears only when it is complete
                        is_there=lambda index: resume and (folder / case_name(index)).is_dir(),
                        title=f"phantoms at {settings.spacing:g} mm")
