@@ -16,12 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dmaf_lite.base.settings import checked
 from dmaf_lite.data.scan_augmentation import ScanChange, change_scans, draw_scans
 
 PLANES = ((0, 1), (1, 2), (0, 2))  # pairs of the axes D, H, W
 
 
-@dataclass(frozen=True)
+@checked
 class AugmentationSettings:
     """How strongly crops are changed."""
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dmaf_lite.base.settings import checked
 from dmaf_lite.data.augmentation import Augmentation, AugmentationSettings, apply, draw
 from dmaf_lite.data.cohort import Cohort
 
@@ -66,7 +67,7 @@ def augmented(batch: Batch) -> Batch:
     return replace(batch, images=torch.stack(images), label=torch.stack(labels), changes=())
 
 
-@dataclass(frozen=True)
+@checked
 class BatchSettings:
     """What a batch is made of."""
 

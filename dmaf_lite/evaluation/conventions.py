@@ -28,20 +28,19 @@ Taught in lessons 09 and 12.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import Any, Literal
 
+from dmaf_lite.base.settings import checked
 from dmaf_lite.evaluation.inference import WindowSettings
 from dmaf_lite.evaluation.metrics import HD95, Dice
 from dmaf_lite.evaluation.scoring import SmallRegion
-
-COVERAGES = ("sliding", "centre")
 
 # What of a case is seen: first voxel and size in the stored arrays; None, None is all of them.
 Visible = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
 
 
-@dataclass(frozen=True)
+@checked
 class EvaluationSettings:
     """Everything that decides the numbers of an evaluation besides network and cases.
 
@@ -54,14 +53,12 @@ class EvaluationSettings:
     """
 
     windows: WindowSettings = field(default_factory=WindowSettings)
-    coverage: str = "sliding"
+    coverage: Literal["sliding", "centre"] = "sliding"
     dice: tuple[Dice, ...] = (Dice(),)
     hd95: tuple[HD95, ...] = (HD95(),)
     small_region: SmallRegion | None = field(default_factory=SmallRegion)
 
     def __post_init__(self) -> None:
-        if self.coverage not in COVERAGES:
-            raise ValueError(f"coverage {self.coverage!r} is not known; choose one of {', '.join(COVERAGES)}")
         for name in ("dice", "hd95"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty; expected at least one convention")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 from dmaf_lite.base.atomic import atomic_path, write_text
 from dmaf_lite.base.device import choose_device
 from dmaf_lite.base.provenance import commit, hardware
-from dmaf_lite.base.settings import from_mapping, read_yaml, to_plain
+from dmaf_lite.base.settings import checked, from_mapping, read_yaml, to_plain
 from dmaf_lite.data.missing import missing_table
 from dmaf_lite.evaluation.evaluate import EvaluationSettings, evaluate
 from dmaf_lite.evaluation.inference import WindowSettings
@@ -35,7 +35,7 @@ from dmaf_lite.phantom.ready import PhantomSettings, ready_cohort
 from dmaf_lite.training.loop import TrainSettings, train
 
 
-@dataclass(frozen=True)
+@checked
 class ExperimentSettings:
     """A profile."""
 

@@ -11,10 +11,11 @@ parameter counts.  Taught in lessons 02 (baseline) and 03 (DMAF).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from typing import Literal
 
 from torch import Tensor, nn
 
+from dmaf_lite.base.settings import checked, choose
 from dmaf_lite.nn.blocks import initialise
 from dmaf_lite.nn.contract import Features, Prediction
 from dmaf_lite.nn.decoder import Decoder
@@ -23,17 +24,17 @@ from dmaf_lite.nn.fusion import DMAF, MeanFusion
 from dmaf_lite.spec import DatasetSpec
 
 
-@dataclass(frozen=True)
+@checked
 class DmafNetSettings:
     """Shape of the network.  What the paper does not print is ours."""
 
     width: int = 8  # C_1; level l has C_1 2^(l-1) channels
     levels: int = 4  # the figure shows five; four keep a 32^3 crop at 4^3 in the deepest level
-    fusion: str = "dmaf"  # "dmaf" or "mean"
-    gate: str = "softmax"  # of DMAF: "softmax" or "sigmoid"
+    fusion: Literal["dmaf", "mean"] = "dmaf"
+    gate: Literal["softmax", "sigmoid"] = "softmax"  # of DMAF
     grid: int = 4  # DMAF tokens per axis
     depth: int = 4  # attention blocks per level (figure: four)
-    padding: str = "zeros"  # "zeros" or "reflect" (RFNet)
+    padding: Literal["zeros", "reflect"] = "zeros"  # "reflect": RFNet
     through_plane: bool = True  # False: no stride along the last axis, for few thick slices (MyoPS)
 
     @property
@@ -65,8 +66,6 @@ class DmafNet(nn.Module):
 
     def __init__(self, spec: DatasetSpec, settings: DmafNetSettings = PRESETS["lite"]) -> None:
         super().__init__()
-        if settings.fusion not in ("dmaf", "mean"):
-            raise ValueError(f"fusion {settings.fusion!r} is not known; choose 'dmaf' or 'mean'")
         self.spec, self.settings = spec, settings
         self.channels, self.classes = settings.channels, len(spec.classes)
         self.stride = tuple(math.prod(steps) for steps in zip(*settings.strides, strict=True))
@@ -120,13 +119,11 @@ class DmafNet(nn.Module):
         return self.decode(self.encode(images, available), available)
 
 
-def build_dmaf_net(spec: DatasetSpec, *, preset: str = "lite", **options: object) -> DmafNet:
-    """DMAF-Net of a preset, with single settings replaced."""
-    if preset not in PRESETS:
-        raise ValueError(f"preset {preset!r} is not known; choose one of {sorted(PRESETS)}")
-    return DmafNet(spec, replace(PRESETS[preset], **options))
+def dmaf_net_settings(*, preset: str = "lite", **options: object) -> DmafNetSettings:
+    """DMAF-Net's settings of a preset, with single ones replaced."""
+    return choose(PRESETS, preset, options)
 
 
-def build_baseline(spec: DatasetSpec, **options: object) -> DmafNet:
+def baseline_settings(*, preset: str = "lite", **options: object) -> DmafNetSettings:
     """The shared-decoder baseline: the same network with mean fusion."""
-    return build_dmaf_net(spec, fusion="mean", **options)
+    return choose(PRESETS, preset, {**options, "fusion": "mean"})

@@ -14,39 +14,38 @@ Taught in lesson 07.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from dmaf_lite.base.settings import checked
 from dmaf_lite.nn.contract import Features, Pairs, Prediction
-from dmaf_lite.objectives.monitor import MODES, MonitorSettings, TrainingMonitor
+from dmaf_lite.objectives.monitor import MonitorSettings, TrainingMonitor
 from dmaf_lite.objectives.prototype import prototype_loss
 from dmaf_lite.objectives.relation import RelationAlignment
-from dmaf_lite.objectives.segmentation import LabelStats, PlainSettings, check_choice, segmentation_terms
+from dmaf_lite.objectives.segmentation import LabelStats, PlainSettings, segmentation_terms
 from dmaf_lite.objectives.terms import Term
 from dmaf_lite.spec import DatasetSpec
 
 
-@dataclass(frozen=True)
+@checked
 class DmafSettings(PlainSettings):
-    """The ablations of spec dmaf_net, section 8, one setting each.  Quote "on" and "off" in YAML: bare, it reads them
-    as True and False.
+    """The ablations of spec dmaf_net, section 8, one setting each.
 
     Attributes:
         relation: ``"none"``, ``"cov"``, ``"att"`` or ``"both"``.
-        prototype: ``"on"`` or ``"off"``.
-        dtm: ``"off"``, ``"reweighting"``, ``"gradients"`` or ``"both"``.
+        prototype: How students and teacher are compared, ``"cosine"`` or ``"l2"``, or ``"none"``.
+        dtm: ``"none"`` (it tracks only), ``"reweighting"``, ``"gradients"`` or ``"both"``.
         lambda_cov, lambda_att, lambda_proto: Weights of the distillation terms.
         warmup: Part of all steps over which they rise linearly; DTM tracks but does not act in that time.
-        direction, neighbours: Of the graph attention, see `GraphAttention`.
-        distance: Of the prototypes, ``"cosine"`` or ``"l2"``.
         monitor: Constants of DTM.
     """
 
-    relation: str = "both"
-    prototype: str = "on"
-    dtm: str = "both"
+    relation: Literal["none", "cov", "att", "both"] = "both"
+    prototype: Literal["cosine", "l2", "none"] = "cosine"
+    dtm: Literal["none", "reweighting", "gradients", "both"] = "both"
     # Ours: chosen so that each term is 5 to 20 % of the segmentation loss ("seg") at the end of the warm-up.
     # Measured on the phantom (3 mm, `lite`, 32^3 crops, batch 2, 44 cases, steps 45 to 75 of 600, 2 seeds; rates
     # FLAIR 0.6, T1ce 0.4, T1 0.2, T2 0.8 missing): the bare terms are 1.4-1.5 %, 76-86 % and 50-52 % of it.
@@ -54,32 +53,24 @@ class DmafSettings(PlainSettings):
     lambda_att: float = 0.15
     lambda_proto: float = 0.25
     warmup: float = 0.1
-    direction: str = "modality"
-    neighbours: int | None = None
-    distance: str = "cosine"
     monitor: MonitorSettings = field(default_factory=MonitorSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("relation", self.relation, ("none", "cov", "att", "both"))
-        check_choice("prototype", self.prototype, ("on", "off"))
-        check_choice("dtm", self.dtm, MODES)
-        check_choice("direction", self.direction, ("modality", "fused_queries"))
-        check_choice("distance", self.distance, ("cosine", "l2"))
         for name in ("lambda_cov", "lambda_att", "lambda_proto"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
         if not 0 <= self.warmup <= 1:
             raise ValueError(f"warmup is {self.warmup}; expected a part of all steps, from 0 to 1")
-        if self.dtm != "off" and not self.distillation:
-            raise ValueError(f"dtm is {self.dtm!r}, but relation is 'none' and prototype is 'off': there is no gap to "
-                             "watch; switch on a distillation term or set dtm to 'off'")
+        if self.dtm != "none" and not self.distillation:
+            raise ValueError(f"dtm is {self.dtm!r}, but relation and prototype are 'none': there is no gap to watch; "
+                             "switch on a distillation term or set dtm to 'none'")
 
     @property
     def distillation(self) -> tuple[str, ...]:
         """Names of the distillation terms that are switched on."""
         return (*(name for name in ("cov", "att") if self.relation in (name, "both")),
-                *(("proto",) if self.prototype == "on" else ()))
+                *(("proto",) if self.prototype != "none" else ()))
 
 
 class DmafObjective(nn.Module):
@@ -111,16 +102,15 @@ class DmafObjective(nn.Module):
         if s.warmup > 0 and not total_steps:
             raise ValueError(f"total_steps is {total_steps}, but the warm-up is {s.warmup:.0%} of all steps; "
                              "pass total_steps, or set warmup to 0")
-        if missing_rates is None and s.dtm == "off":
+        if missing_rates is None and s.dtm == "none":
             missing_rates = [0.0] * spec.M  # only tracked: where beta would start does not matter
         if missing_rates is None or len(missing_rates) != spec.M:
             raise ValueError(f"missing_rates is {missing_rates}; expected {spec.M} numbers, one for each of "
                              f"{', '.join(spec.modalities)} (realised_rates of the training table)")
         self.warmup_steps = round(s.warmup * (total_steps or 0))
         if s.relation != "none":
-            self.relation = RelationAlignment(net.channels[-1], relation=s.relation, direction=s.direction,
-                                              neighbours=s.neighbours)
-        # With DTM off it still tracks, so that runs with and without can be compared.
+            self.relation = RelationAlignment(net.channels[-1], relation=s.relation)
+        # Without DTM it still tracks, so that runs with and without can be compared.
         self.monitor = TrainingMonitor(s.distillation, missing_rates, mode=s.dtm, settings=s.monitor)
         # Counts up to the end of the warm-up.  A buffer, so that a run resumed at the end of an epoch still knows
         # whether it is over.
@@ -145,12 +135,12 @@ class DmafObjective(nn.Module):
             return terms
         if prediction.fused_features is None:
             raise ValueError(f"{type(net).__name__} gives no fused features, and the distillation terms need them as "
-                             "teacher; use a network that fuses per level, or relation='none' and prototype='off'")
+                             "teacher; use a network that fuses per level, or relation='none' and prototype='none'")
         student, teacher = features.levels[-1].shape[1:], prediction.fused_features[-1].shape[1:]
         if student != teacher:
             raise ValueError(f"{type(net).__name__}: the deepest features of one modality are {tuple(student)} and the "
                              f"fused ones {tuple(teacher)}; expected equal channels and sizes: students are compared "
-                             "with the teacher there. Use another network, or relation='none' and prototype='off'")
+                             "with the teacher there. Use another network, or relation='none' and prototype='none'")
         gaps = self.gaps(features, prediction.fused_features[-1], stats)
         if self.training:
             # Also in a step without any student: every process must take part in the exchange.
@@ -169,7 +159,7 @@ class DmafObjective(nn.Module):
             student = student.index_select(0, rows)
         packed = {} if self.relation is None else self.relation(student, teacher, pairs.study)
         if "proto" in self.lambdas:
-            packed["proto"] = prototype_loss(student, teacher, stats, pairs.study, distance=self.settings.distance)
+            packed["proto"] = prototype_loss(student, teacher, stats, pairs.study, distance=self.settings.prototype)
         return {name: pairs.to_dense(values) for name, values in packed.items()}
 
     def warmup_factor(self, step: int) -> float:

@@ -20,17 +20,17 @@ Taught in lesson 06.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from dmaf_lite.base.processes import sum_over_processes
+from dmaf_lite.base.settings import checked
 
-MODES = ("off", "reweighting", "gradients", "both")
+MODES = ("none", "reweighting", "gradients", "both")
 
 
-@dataclass(frozen=True)
+@checked
 class MonitorSettings:
     """Constants of the monitor, all ours.
 
@@ -116,7 +116,7 @@ class TrainingMonitor(nn.Module):
     Args:
         terms: Names of the distillation terms that are switched on.
         missing_rates: Missing rate of every modality in the training table, M numbers.
-        mode: ``"off"`` (tracks only; beta = gamma = 1), ``"reweighting"``, ``"gradients"`` or ``"both"``.
+        mode: ``"none"`` (tracks only; beta = gamma = 1), ``"reweighting"``, ``"gradients"`` or ``"both"``.
         settings: The constants.
 
     Raises:
@@ -128,7 +128,7 @@ class TrainingMonitor(nn.Module):
         super().__init__()
         if not terms:
             raise ValueError("the monitor watches distillation gaps, but no distillation term is switched on; "
-                             "switch on relation or prototype, or set dtm to 'off'")
+                             "switch on relation or prototype, or set dtm to 'none'")
         if mode not in MODES:
             raise ValueError(f"dtm is {mode!r}; expected one of {', '.join(MODES)}")
         self.terms, self.mode, self.settings = tuple(terms), mode, settings or MonitorSettings()

@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmaf_lite.base.device import in_float32
+from dmaf_lite.base.settings import checked
 from dmaf_lite.nn.blocks import in_layout
 from dmaf_lite.nn.contract import Features, Prediction
 from dmaf_lite.objectives.terms import Term
@@ -168,7 +169,7 @@ def _resize(maps: Tensor, size: torch.Size) -> Tensor:
     return maps if maps.shape[2:] == size else F.interpolate(maps, size, mode="trilinear", align_corners=True)
 
 
-@dataclass(frozen=True)
+@checked
 class PlainSettings:
     """Settings of the segmentation terms.
 

@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dmaf_lite.base.settings import checked, choose
 from dmaf_lite.nn.blocks import initialise
 from dmaf_lite.nn.contract import Features, Prediction
 from dmaf_lite.nn.encoder import encode_available
@@ -37,7 +38,7 @@ from dmaf_lite.peers.peer_blocks import NAC, Conv, PeerDecoder, PeerEncoder, Pee
 from dmaf_lite.spec import DatasetSpec
 
 
-@dataclass(frozen=True)
+@checked
 class MMFormerSettings:
     """Shape of the network; defaults: PASSION's.
 
@@ -253,8 +254,6 @@ class MMFormer(nn.Module):
         return self.decode(self.encode(images, available), available)
 
 
-def build_mmformer(spec: DatasetSpec, *, preset: str = "passion", **options: object) -> MMFormer:
-    """mmFormer of a preset, with single settings replaced."""
-    if preset not in PRESETS:
-        raise ValueError(f"preset {preset!r} is not known; choose one of {sorted(PRESETS)}")
-    return MMFormer(spec, replace(PRESETS[preset], **options))
+def mmformer_settings(*, preset: str = "passion", **options: object) -> MMFormerSettings:
+    """mmFormer's settings of a preset, with single ones replaced."""
+    return choose(PRESETS, preset, options)

@@ -34,12 +34,13 @@ Taught in lesson 11.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dmaf_lite.base.settings import checked
 from dmaf_lite.nn.contract import Features, Prediction
 from dmaf_lite.objectives.dmaf import students
 from dmaf_lite.objectives.segmentation import LabelStats, PlainSettings, segmentation_terms
@@ -53,7 +54,7 @@ RELEASED = {"weighting": "rarity", "smooth": 0.0, "clip": 0.005, "nan_preference
             "batch_sum": True, "distances": "cases", "rarity": "table"}
 
 
-@dataclass(frozen=True)
+@checked
 class PassionSettings(PlainSettings, PreferenceSettings):
     """Settings of PASSION, those of the segmentation terms and of the preference included.
 

@@ -20,17 +20,17 @@ Taught in lesson 11.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from dmaf_lite.base.processes import sum_over_processes
+from dmaf_lite.base.settings import checked
 from dmaf_lite.objectives.monitor import start_weights
 from dmaf_lite.objectives.segmentation import check_choice
 
 
-@dataclass(frozen=True)
+@checked
 class PreferenceSettings:
     """Constants of the balance, as published, and how distances and rarity are counted.
 

@@ -29,6 +29,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dmaf_lite.base.device import in_float32
+from dmaf_lite.base.settings import checked, choose
 from dmaf_lite.nn.blocks import initialise
 from dmaf_lite.nn.contract import Features, Prediction
 from dmaf_lite.nn.encoder import encode_available
@@ -39,7 +40,7 @@ HIDDEN = 128  # of the gates' MLPs, as published
 PRM_WIDTH = 16  # of the heads, as published
 
 
-@dataclass(frozen=True)
+@checked
 class RFNetSettings:
     """Shape of the network.
 
@@ -217,8 +218,6 @@ def shares(weights: Float[Tensor, "B M D H W"], features: Features) -> Float[Ten
     return there / pairs.sum_by_study(there).index_select(0, pairs.study)
 
 
-def build_rfnet(spec: DatasetSpec, *, preset: str = "passion", **options: object) -> RFNet:
-    """RFNet of a preset, with single settings replaced."""
-    if preset not in PRESETS:
-        raise ValueError(f"preset {preset!r} is not known; choose one of {sorted(PRESETS)}")
-    return RFNet(spec, replace(PRESETS[preset], **options))
+def rfnet_settings(*, preset: str = "passion", **options: object) -> RFNetSettings:
+    """RFNet's settings of a preset, with single ones replaced."""
+    return choose(PRESETS, preset, options)

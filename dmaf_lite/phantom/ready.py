@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from dmaf_lite.base.settings import checked
 from dmaf_lite.data.cohort import Cohort, prepare_cohort, read_split, split_cases, write_split
 from dmaf_lite.phantom.brain.ingredients import BrainSettings
 from dmaf_lite.phantom.brain.recipe import write_brain_cohort
 
 
-@dataclass(frozen=True)
+@checked
 class PhantomSettings:
     """How many synthetic cases, on which grid."""
 

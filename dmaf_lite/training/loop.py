@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from dmaf_lite.base.atomic import write_text
 from dmaf_lite.base.device import choose_device, choose_precision, deterministic_algorithms
 from dmaf_lite.base.memory import keep_freed_memory
 from dmaf_lite.base.processes import rank, wait_for_all, world_size
-from dmaf_lite.base.settings import from_mapping, read_yaml, to_plain
+from dmaf_lite.base.settings import checked, from_mapping, read_yaml, to_plain
 from dmaf_lite.data.augmentation import AugmentationSettings
 from dmaf_lite.data.batches import BatchSettings, TrainingBatches, augmented, batch_loader
 from dmaf_lite.data.cohort import Cohort
@@ -50,7 +50,7 @@ from dmaf_lite.training.runlog import RunLog
 from dmaf_lite.training.step import StepModel, build_optimizer, set_learning_rates, train_step
 
 
-@dataclass(frozen=True)
+@checked
 class TrainSettings:
     """Everything that decides the result of a run besides the cases.  Defaults: `lite` on the phantom."""
 

@@ -22,7 +22,7 @@ from dmaf_lite.spec import BRATS, DatasetSpec
 
 RATES = (0.6, 0.4, 0.2, 0.8)
 MIXED = [[True, False, True, True], [False, True, False, False], [True, True, True, True]]
-NOTHING = {"relation": "none", "prototype": "off", "dtm": "off"}
+NOTHING = {"relation": "none", "prototype": "none", "dtm": "none"}
 
 
 def spec_of(modalities: int) -> DatasetSpec:
@@ -157,13 +157,13 @@ def test_with_everything_off_it_is_the_plain_objective_to_the_digit(fusion):
 
 
 @pytest.mark.parametrize("relation", ["none", "cov", "att", "both"])
-@pytest.mark.parametrize("prototype", ["on", "off"])
-@pytest.mark.parametrize("dtm", ["off", "reweighting", "gradients", "both"])
+@pytest.mark.parametrize("prototype", ["cosine", "l2", "none"])
+@pytest.mark.parametrize("dtm", ["none", "reweighting", "gradients", "both"])
 def test_every_ablation_is_one_setting(relation, prototype, dtm):
     options = {"relation": relation, "prototype": prototype, "dtm": dtm}
     parts = {"none": set(), "cov": {"cov"}, "att": {"att"}, "both": {"cov", "att"}}[relation]
-    parts |= {"proto"} if prototype == "on" else set()
-    if not parts and dtm != "off":
+    parts |= {"proto"} if prototype != "none" else set()
+    if not parts and dtm != "none":
         with pytest.raises(ValueError, match="no gap to watch"):
             DmafSettings(**options)
         return
@@ -266,7 +266,7 @@ def test_names_and_options_are_checked():
     for rates in (None, RATES[:3]):
         with pytest.raises(ValueError, match="FLAIR, T1ce, T1, T2"):
             build_objective("dmaf", BRATS, net, missing_rates=rates, total_steps=10)
-    assert isinstance(build_objective("dmaf", BRATS, net, dtm="off", total_steps=10), OBJECTIVES["dmaf"])
+    assert isinstance(build_objective("dmaf", BRATS, net, dtm="none", total_steps=10), OBJECTIVES["dmaf"])
 
 
 def test_settings_survive_json_with_their_nested_constants():

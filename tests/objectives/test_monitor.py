@@ -243,7 +243,7 @@ def test_who_is_ahead_is_slowed_and_who_lags_is_not():
     torch.testing.assert_close(monitor.gamma, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("mode", "weighs", "slows"), [("off", False, False), ("reweighting", True, False),
+@pytest.mark.parametrize(("mode", "weighs", "slows"), [("none", False, False), ("reweighting", True, False),
                                                        ("gradients", False, True), ("both", True, True)])
 def test_modes(mode, weighs, slows):
     monitor = TrainingMonitor(["att"], RATES, mode=mode)

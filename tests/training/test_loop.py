@@ -119,7 +119,7 @@ def test_a_run_goes_on_with_as_many_batches_in_a_step_as_it_began(tiny_cohort, t
 
 
 def test_everything_off_is_the_baseline_to_the_digit(tiny_cohort, tmp_path):
-    off = {"relation": "none", "prototype": "off", "dtm": "off"}
+    off = {"relation": "none", "prototype": "none", "dtm": "none"}
     ablated = replace(TINY, objective="dmaf", objective_options=off,
                       network_options=TINY.network_options | {"fusion": "mean"})
     baseline = replace(TINY, network="baseline", objective="plain", objective_options={})

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dmaf_lite.base.settings import checked, choose
 from dmaf_lite.nn.contract import Features, Pairs, Prediction
 from dmaf_lite.peers.adamm.adapters import MaskGroups, adapter_bank
 from dmaf_lite.peers.adamm.garm import GARM
@@ -28,7 +29,7 @@ from dmaf_lite.peers.adamm.presence import GATES, PresenceHead, class_logits
 from dmaf_lite.spec import DatasetSpec
 
 
-@dataclass(frozen=True)
+@checked
 class AdammNetSettings:
     """Shape of the network and the places where released code and figures differ; defaults: `fixed`.
 
@@ -258,8 +259,6 @@ class AdammNet(nn.Module):
         return self.garm(specific, general)
 
 
-def build_adamm(spec: DatasetSpec, *, preset: str = "fixed", **options: object) -> AdammNet:
-    """AdaMM of a preset, with single settings replaced."""
-    if preset not in PRESETS:
-        raise ValueError(f"preset {preset!r} is not known; choose one of {sorted(PRESETS)}")
-    return AdammNet(spec, replace(PRESETS[preset], **options))
+def adamm_settings(*, preset: str = "fixed", **options: object) -> AdammNetSettings:
+    """AdaMM's settings of a preset, with single ones replaced."""
+    return choose(PRESETS, preset, options)

@@ -29,13 +29,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dmaf_lite.base.settings import checked
 from dmaf_lite.objectives.segmentation import LabelStats, check_choice, sum_over_voxels
 from dmaf_lite.objectives.terms import Term
 from dmaf_lite.peers.adamm.discriminator import FORMS, StyleDiscriminator, fooling_loss, telling_apart_loss
@@ -50,7 +51,7 @@ RELEASED = {"smooth": 0.0, "voxel": 0.0, "style": "slices", "lambda_style": 100.
             "discriminator": "released", "reset_discriminator": True}
 
 
-@dataclass(frozen=True)
+@checked
 class AdammSettings:
     """Settings of AdaMM's objective.
 
