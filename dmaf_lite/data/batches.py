@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from dmaf_lite.base.settings import checked
 from dmaf_lite.data.augmentation import Augmentation, AugmentationSettings, apply, draw
 from dmaf_lite.data.cohort import Cohort
 
-CONDITIONS = ("complete", "imbalanced", "imbalanced+drop")
+Condition = Literal["complete", "imbalanced", "imbalanced+drop"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class BatchSettings:
     seed: int = 0
     # complete: a random non-empty subset of the scans is dropped anew each time; imbalanced: the
     # missing-rate table decides once for all; imbalanced+drop: random subsets of the table's row.
-    condition: str = "complete"
+    condition: Condition = "complete"
     foreground: float = 0.5  # share of crops centred on a tumour voxel, all classes alike; published: 0
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     # From batch `late_from` on, the crop is one of these, drawn anew for each batch: a network that normalises over
@@ -116,8 +117,6 @@ class TrainingBatches(Dataset):
         settings: BatchSettings,
         table: Mapping[str, Sequence[bool]] | None = None,
     ) -> None:
-        if settings.condition not in CONDITIONS:
-            raise ValueError(f"condition {settings.condition!r} is not known; choose one of {CONDITIONS}")
         if not names:
             raise ValueError("no training cases were given")
         self.cohort, self.names, self.settings = cohort, list(names), settings

@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 from dmaf_lite.base.atomic import atomic_path
 from dmaf_lite.base.device import choose_device
 from dmaf_lite.base.memory import keep_freed_memory
-from dmaf_lite.base.settings import from_mapping, read_yaml, to_plain
+from dmaf_lite.base.settings import read_settings, to_plain
 from dmaf_lite.data.case import CaseError
 from dmaf_lite.data.cohort import Cohort
 from dmaf_lite.evaluation.conventions import CONVENTIONS, EvaluationSettings
@@ -257,7 +257,7 @@ def main(args: argparse.Namespace) -> int:
 
 def settings_of(args: argparse.Namespace, card: Mapping[str, Any]) -> EvaluationSettings:
     """Settings of a command line: the file's or the convention's; the kit's with the window of the training."""
-    settings = from_mapping(EvaluationSettings, read_yaml(args.settings)) if args.settings \
+    settings = read_settings(EvaluationSettings, args.settings) if args.settings \
         else CONVENTIONS[args.convention]
     if not args.settings and args.convention == "kit":
         window = tuple(card.get("window", WindowSettings.window))

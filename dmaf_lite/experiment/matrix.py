@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 from dmaf_lite.base.atomic import atomic_path, write_text
 from dmaf_lite.base.device import choose_device
 from dmaf_lite.base.provenance import commit, hardware
-from dmaf_lite.base.settings import checked, from_mapping, read_yaml, to_plain
+from dmaf_lite.base.settings import checked, from_mapping, read_settings, to_plain
 from dmaf_lite.data.missing import missing_table
 from dmaf_lite.evaluation.evaluate import EvaluationSettings, evaluate
 from dmaf_lite.evaluation.inference import WindowSettings
@@ -169,7 +169,7 @@ def main(args: argparse.Namespace) -> int:
     """Run a profile; returns the exit status."""
     from dmaf_lite.evaluation.tables import markdown, subset_table
 
-    settings = from_mapping(ExperimentSettings, read_yaml(args.profile))
+    settings = read_settings(ExperimentSettings, args.profile)
     if args.dry_run:
         print("\n".join(run_name(*run) for run in settings.runs))
         return 0

@@ -8,8 +8,6 @@ Taught in lesson 11.
 
 from __future__ import annotations
 
-from torch import nn
-
 _TEACHER = "needs the teacher and the student of the AdaMM network in one"
 _EARLY = "all modalities enter one encoder: no modality has features of its own to distil"
 
@@ -38,13 +36,12 @@ PAIRINGS: dict[tuple[str, str], tuple[bool, str]] = {
 }
 
 
-def check_pairing(net: nn.Module, objective: str) -> None:
-    """Refuse a pair that cannot be trained.  A network that was not built by its name is not in the table.
+def check_pairing(network: str | None, objective: str) -> None:
+    """Refuse a pair that cannot be trained.  A network that was not built by its name (None) is not in the table.
 
     Raises:
         ValueError: With the reason, and what goes with this network.
     """
-    network = getattr(net, "name", None)
     works, why = PAIRINGS.get((network, objective), (True, ""))
     if not works:
         others = [other for (name, other), (fine, _) in PAIRINGS.items() if name == network and fine]

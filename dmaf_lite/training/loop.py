@@ -21,11 +21,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import yaml
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -33,13 +34,14 @@ from dmaf_lite.base.atomic import write_text
 from dmaf_lite.base.device import choose_device, choose_precision, deterministic_algorithms
 from dmaf_lite.base.memory import keep_freed_memory
 from dmaf_lite.base.processes import rank, wait_for_all, world_size
-from dmaf_lite.base.settings import checked, from_mapping, read_yaml, to_plain
+from dmaf_lite.base.settings import SettingsError, checked, from_mapping, read_settings, read_yaml, to_plain
 from dmaf_lite.data.augmentation import AugmentationSettings
-from dmaf_lite.data.batches import BatchSettings, TrainingBatches, augmented, batch_loader
+from dmaf_lite.data.batches import BatchSettings, Condition, TrainingBatches, augmented, batch_loader
 from dmaf_lite.data.cohort import Cohort
 from dmaf_lite.data.missing import missing_table, read_table, write_table
-from dmaf_lite.methods.networks import build_network
-from dmaf_lite.methods.objectives import build_objective
+from dmaf_lite.methods.networks import build_network, network_settings
+from dmaf_lite.methods.objectives import build_objective, objective_settings
+from dmaf_lite.methods.pairings import check_pairing
 from dmaf_lite.methods.weights import save_weights
 from dmaf_lite.objectives.terms import Term, total
 from dmaf_lite.training.card import describe_run
@@ -58,28 +60,41 @@ class TrainSettings:
     network_options: dict[str, Any] = field(default_factory=dict)
     objective: str = "dmaf"
     objective_options: dict[str, Any] = field(default_factory=dict)
-    condition: str = "complete"  # complete | imbalanced | imbalanced+drop, see batches.py
+    condition: Condition = "complete"  # see batches.py
     missing_rates: dict[str, float] = field(default_factory=dict)  # modality -> rate, for the imbalanced conditions
-    crop: tuple[int, int, int] = (32, 32, 32)
+    crop: tuple[PositiveInt, PositiveInt, PositiveInt] = (32, 32, 32)
     # The last `late_share` of the steps draws its crop among these: a network that normalises over its window has
     # then seen large ones, too, so that one window over a whole study is as good as many.
-    late_crops: tuple[tuple[int, int, int], ...] = ()
+    late_crops: tuple[tuple[PositiveInt, PositiveInt, PositiveInt], ...] = ()
     late_share: float = 0.2
-    batch: int = 2  # studies that one process computes at once
-    accumulate: int = 1  # batches whose gradients are added up in one step, where memory does not hold them at once
-    steps: int = 600
+    batch: PositiveInt = 2  # studies that one process computes at once
+    accumulate: PositiveInt = 1  # batches whose gradients are added up in one step: memory for one at a time
+    steps: PositiveInt = 600
     foreground: float = 0.5
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
-    lr: float = 2e-3  # 600 steps of `lite` on the phantom: mean Dice .68 against .63 with 1e-3; `full`: 2e-4
-    weight_decay: float = 1e-4
-    poly: float = 0.9  # lr_t = lr (1 - t / steps)^poly
-    clip: float = 12.0  # of the gradient's norm; only the rare spike is cut
-    precision: str = "auto"
+    lr: PositiveFloat = 2e-3  # 600 steps of `lite` on the phantom: mean Dice .68 against .63 with 1e-3; `full`: 2e-4
+    weight_decay: NonNegativeFloat = 1e-4
+    poly: NonNegativeFloat = 0.9  # lr_t = lr (1 - t / steps)^poly
+    clip: PositiveFloat = 12.0  # of the gradient's norm; only the rare spike is cut
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False  # torch.compile; the first steps take minutes (benchmarks: what it buys)
     deterministic: bool = False  # the same digits again on a GPU; slower. A CPU run always repeats
     seed: int = 0
-    log_every: int = 10
-    checkpoint_every: int = 200
+    log_every: PositiveInt = 10
+    checkpoint_every: PositiveInt = 200
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.foreground <= 1:
+            raise ValueError(f"foreground is {self.foreground}; expected a share of the crops, from 0 to 1")
+        for what, settings_of, name, options in (
+            ("network", network_settings, self.network, self.network_options),
+            ("objective", objective_settings, self.objective, self.objective_options),
+        ):
+            try:
+                settings_of(name, options)
+            except SettingsError as error:
+                raise ValueError(f"{what}_options: {error}" if options else str(error)) from None
+        check_pairing(self.network, self.objective)
 
 
 def learning_rate(step: int, settings: TrainSettings) -> float:
@@ -255,11 +270,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Train as the command line says; returns the exit status."""
-    values = read_yaml(args.profile) if args.profile else {}
-    for key in ("network", "objective", "steps", "batch", "seed"):
-        if getattr(args, key) is not None:
-            values[key] = getattr(args, key)
-    settings = from_mapping(TrainSettings, values)
+    over = {key: getattr(args, key) for key in ("network", "objective", "steps", "seed")
+            if getattr(args, key) is not None}
+    settings = read_settings(TrainSettings, args.profile, **over) if args.profile else from_mapping(TrainSettings, over)
     cohort = Cohort(args.cohort)
     names = args.cases.read_text().split() if args.cases else cohort.names
     table = None

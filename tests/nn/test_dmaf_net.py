@@ -132,9 +132,9 @@ def test_names_presets_and_options_are_checked():
         build_network("unet", BRATS)
     with pytest.raises(ValueError, match="preset 'huge' is not known"):
         build_network("dmaf_net", BRATS, preset="huge")
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match="widht is not known; the settings there are width, levels"):
         build_network("dmaf_net", BRATS, widht=8)
-    with pytest.raises(ValueError, match="fusion 'max' is not known"):
+    with pytest.raises(ValueError, match="fusion is 'max'; expected one of dmaf or mean"):
         build_network("dmaf_net", BRATS, fusion="max")
 
 

@@ -241,7 +241,7 @@ def test_bfloat16_autocast_is_close_to_float32_and_finite():
 def test_nothing_is_read_back_from_the_device():
     """Tensors on the meta device have no values, so any read-back raises; availability stays on the CPU."""
     for available in (MIXED, MIXED[1:2]):
-        s = make(available, neighbours=3)
+        s = make(available)
         for module in (s.net, s.objective):
             module.to("meta")
         s.batch.images, s.batch.label = s.batch.images.to("meta"), s.batch.label.to("meta")
@@ -272,13 +272,13 @@ def test_names_and_options_are_checked():
 def test_settings_survive_json_with_their_nested_constants():
     net = torch.nn.Identity()
     net.channels = (8, 16)
-    options = json.loads('{"lambda_cov": 2, "neighbours": 5, "warmup": 0, "monitor": {"eta": 0.2, "floor": 0.05}}')
+    options = json.loads('{"lambda_cov": 2, "warmup": 0, "monitor": {"eta": 0.2, "floor": 0.05}}')
     objective = build_objective("dmaf", BRATS, net, missing_rates=RATES, **options)
-    assert objective.monitor.settings.eta == 0.2 and objective.relation.att.neighbours == 5
+    assert objective.monitor.settings.eta == 0.2
 
 
-@pytest.mark.parametrize("wrong", [{"relation": "on"}, {"prototype": "yes"}, {"dtm": "on"}, {"direction": "up"},
-                                   {"distance": "l1"}, {"lambda_att": -1.0}, {"warmup": 1.5}, {"clip": 2.0}])
+@pytest.mark.parametrize("wrong", [{"relation": "on"}, {"prototype": "yes"}, {"dtm": "on"}, {"neighbours": 5},
+                                   {"lambda_att": -1.0}, {"warmup": 1.5}, {"clip": 2.0}])
 def test_settings_are_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         DmafSettings(**wrong)
