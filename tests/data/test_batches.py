@@ -77,7 +77,7 @@ def test_the_table_must_cover_every_case_and_leave_a_scan(tiny_cohort):
         TrainingBatches(tiny_cohort, names, settings, {names[0]: (True,) * 4})
     with pytest.raises(ValueError, match="no modality is left"):
         TrainingBatches(tiny_cohort, names, settings, {n: (False,) * 4 for n in names})
-    with pytest.raises(ValueError, match="condition 'partial' is not known"):
+    with pytest.raises(ValueError, match="condition is 'partial'; expected one of complete"):
         TrainingBatches(tiny_cohort, names, BatchSettings(condition="partial"))
 
 
