@@ -86,6 +86,8 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.foreground <= 1:
             raise ValueError(f"foreground is {self.foreground}; expected a share of the crops, from 0 to 1")
+        if not 0 <= self.late_share <= 1:
+            raise ValueError(f"late_share is {self.late_share}; expected a share of the steps, from 0 to 1")
         for what, settings_of, name, options in (
             ("network", network_settings, self.network, self.network_options),
             ("objective", objective_settings, self.objective, self.objective_options),
@@ -270,7 +272,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Train as the command line says; returns the exit status."""
-    over = {key: getattr(args, key) for key in ("network", "objective", "steps", "seed")
+    over = {key: getattr(args, key) for key in ("network", "objective", "steps", "batch", "seed")
             if getattr(args, key) is not None}
     settings = read_settings(TrainSettings, args.profile, **over) if args.profile else from_mapping(TrainSettings, over)
     cohort = Cohort(args.cohort)
