@@ -295,7 +295,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     spec.loader.exec_module(script)
     arguments = [str(tmp_path / "out"), "--count", "2", "--spacing", "4", "--workers", "0"]
     assert script.main([*arguments, "--dry-run"]) == 0
-    assert "2 synthetic cases" in capsys.readouterr().out and not (tmp_path / "out").exists()
+    assert "2 synthetic brains" in capsys.readouterr().out and not (tmp_path / "out").exists()
     assert script.main(arguments) == 0
     assert "2 synthetic cases written, 0 were there" in capsys.readouterr().out
     assert gzip.decompress((tmp_path / "out/Phantom_001/Phantom_001_seg.nii.gz").read_bytes())[344:348] == b"n+1\x00"
