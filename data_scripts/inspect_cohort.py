@@ -15,7 +15,8 @@ from pathlib import Path
 
 from dmaf_lite.base.atomic import atomic_path
 from dmaf_lite.base.door import leave
-from dmaf_lite.data.inventory import BOX_SHARE, CaseRecord, inspect_cohort
+from dmaf_lite.data.finding import find_cohort
+from dmaf_lite.data.inventory import BOX_SHARE, CaseRecord, inspect_found
 from dmaf_lite.data.layouts import LAYOUTS
 
 
@@ -61,10 +62,13 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> int:
     """Do what the command line asks; returns the exit status."""
     warnings.simplefilter("ignore")  # the summary tells them
-    records = inspect_cohort(args.folder, args.layout, thorough=args.thorough)
+    found = find_cohort(args.folder, args.layout)
+    records = inspect_found(found, thorough=args.thorough)
     if args.csv and not args.dry_run:
         write_csv(args.csv, records)
     print(summary(records))
+    for line in [*found.evidence, *found.notes, *found.unused_lines()]:
+        print(f"note {line}")
     return int(any(r.problem for r in records))
 
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from dmaf_lite.base.door import leave
-from dmaf_lite.data.cohort import LAYOUTS, Cohort, case_folders, split_cases, write_split
+from dmaf_lite.data.cohort import LAYOUTS, Cohort, find_cohort, split_cases, write_split
 from dmaf_lite.data.splits import PARTS
 
 
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def work(args: argparse.Namespace) -> int:
     """Do what the command line asks; returns the exit status."""
-    names = list(case_folders(args.folder, args.layout)) if args.layout else Cohort(args.folder).names
+    names = find_cohort(args.folder, args.layout).names if args.layout else Cohort(args.folder).names
     asked = {"counts": args.counts, "fractions": args.fractions}
     split = split_cases(names, seed=args.seed, **{key: dict(zip(PARTS, value, strict=True))
                                                   for key, value in asked.items() if value is not None})

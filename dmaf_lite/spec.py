@@ -25,6 +25,8 @@ class DatasetSpec:
         classes: Names of the internal classes; the index is the internal label, 0 is background.
         regions: Region name -> internal labels whose union it is, outermost region first.
         nested: Pairs (inner, outer): every voxel of `inner` lies in `outer`, whatever the label.
+        orientation: Where the axes of every loaded array point to; None leaves them as in the files (an oblique
+            stack of slices has no such axes).
     """
 
     name: str
@@ -32,6 +34,7 @@ class DatasetSpec:
     classes: tuple[str, ...]
     regions: Mapping[str, frozenset[int]]
     nested: tuple[tuple[str, str], ...]
+    orientation: str | None = None
 
     def __post_init__(self) -> None:
         for region, labels in self.regions.items():
@@ -81,6 +84,7 @@ BRATS = DatasetSpec(
     classes=("background", "NCR/NET", "ED", "ET"),
     regions={"WT": frozenset({1, 2, 3}), "TC": frozenset({1, 3}), "ET": frozenset({3})},
     nested=(("TC", "WT"), ("ET", "TC")),
+    orientation="LPS",
 )
 
 # Scar lies inside the oedema zone, and both inside the myocardium (MyoPS 2020).

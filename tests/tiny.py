@@ -68,15 +68,51 @@ def write_tiny_case(folder: Path, name: str, layout: str = "brats2020", **option
     Options: seed, shape, spacing, modalities (names to write), label (bool), ending (".nii.gz").
     """
     rules = LAYOUTS[layout]
+    place = folder / (name + rules.folder_end)
     shape = options.get("shape", (24, 28, 20))
     images, label = tiny_images(options.get("seed", 0), shape)
+    images = dict(zip(rules.spec.modalities, images.values(), strict=False))
     affine = lps_affine(options.get("spacing", 1.0), shape)
     ending = options.get("ending", ".nii.gz")
     for modality in options.get("modalities", rules.spec.modalities):
-        write_nifti(folder / name / f"{name}{rules.suffixes[modality]}{ending}", images[modality], affine)
+        write_nifti(place / f"{name}{rules.suffixes[modality]}{ending}", images[modality], affine)
     if options.get("label", True):
-        values = np.zeros(4, np.uint8)
+        values = np.zeros(len(rules.spec.classes), np.int16)
         for value, internal in sorted(rules.labels.items(), reverse=True):
             values[internal] = value
-        write_nifti(folder / name / f"{name}{rules.label_suffix}{ending}", values[label], affine)
-    return folder / name
+        write_nifti(place / f"{name}{rules.label_suffix}{ending}", values[label], affine)
+    return place
+
+
+# What dataset.json of Task01_BrainTumour says: FLAIR, T1, T1ce, T2, and labels in an order of their own.
+MSD_NAMES = {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"}
+MSD_LABELS = {"0": "background", "1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"}
+
+
+def write_tiny_msd(folder: Path, seeds: dict[str, int], *, names: dict[str, str] | None = None,
+                   labels: dict[str, str] | None = None, codes: str = "RAS", **options: Any) -> Path:
+    """Write tiny cases as the Medical Segmentation Decathlon does: 4-D files, their own label order, other axes.
+
+    Args:
+        folder: Gets dataset.json, imagesTr and labelsTr.
+        seeds: Case -> seed of `tiny_images`.
+        names, labels: What dataset.json says; the label files keep the order of `MSD_LABELS`.
+        codes: Where the axes of the files point to.
+        options: shape.
+    """
+    import json
+
+    shape = options.get("shape", (24, 28, 20))
+    about = {"name": "BRATS", "tensorImageSize": "4D", "modality": names or MSD_NAMES, "labels": labels or MSD_LABELS}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dataset.json").write_text(json.dumps(about), encoding="utf-8")
+    for name, seed in seeds.items():
+        images, label = tiny_images(seed, shape)
+        stack = np.stack([images[modality] for modality in ("FLAIR", "T1", "T1ce", "T2")], axis=-1)
+        for part, data in (("imagesTr", stack), ("labelsTr", np.array([0, 2, 1, 3], np.uint8)[label])):
+            image = nib.Nifti1Image(data, lps_affine(shape=shape))
+            turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine),
+                                                   nib.orientations.axcodes2ornt(tuple(codes)))
+            (folder / part).mkdir(exist_ok=True)
+            nib.save(image.as_reoriented(turn), folder / part / f"{name}.nii.gz")
+    return folder

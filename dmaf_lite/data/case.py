@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from nibabel.orientations import aff2axcodes
 
-from dmaf_lite.data.nifti import CaseError, Volume, internal_label, read_nifti, save_label
+from dmaf_lite.data.nifti import CaseError, Volume, internal_label, read_channels, read_nifti, save_label
+from dmaf_lite.data.turning import NO_TURN, Turn, has_geometry, turn_back, turn_to, turned
 from dmaf_lite.data.volume import (
     Box,
     background_value,
@@ -46,11 +47,23 @@ DEFAULT_MINIMUM = 32
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Which files make up a study: `images` (modality -> path, only those that exist) and maybe a `label`."""
+    """Which files make up a study.
+
+    Attributes:
+        name: Of the study.
+        images: Modality -> path, only those that exist.
+        label: The segmentation, or None.
+        channels: Modality -> number of its volume where all are in one 4-D file; else empty.
+        unused: NIfTI files of the study that are neither.
+        notes: What is odd about the files, in sentences.
+    """
 
     name: str
     images: Mapping[str, Path]
     label: Path | None = None
+    channels: Mapping[str, int] = field(default_factory=dict)
+    unused: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
@@ -59,11 +72,13 @@ class Case:
 
     Attributes:
         name: Name of the study.
-        images: Modality -> float32 (X, Y, Z) as stored, in the order of the spec, only what exists.
+        images: Modality -> float32 (X, Y, Z), values as stored, in the order of the spec, only what exists.
         label: uint8 (X, Y, Z) of internal labels, or None.
         affine: (4, 4), array index -> mm.
         spacing: Voxel size in mm.
         files: Modality (and "label") -> file.
+        turn: How the axes of the files were turned into those of these arrays.
+        file_affine: (4, 4) of the files; None where nothing was turned.
     """
 
     name: str
@@ -72,6 +87,12 @@ class Case:
     affine: np.ndarray
     spacing: tuple[float, float, float]
     files: dict[str, Path] = field(default_factory=dict)
+    turn: Turn = NO_TURN
+    file_affine: np.ndarray | None = None
+
+    def in_file_order(self, array: np.ndarray) -> np.ndarray:
+        """An array (X, Y, Z) of this case with the axes of the files."""
+        return turn_back(array, self.turn)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -89,11 +110,11 @@ class Case:
 
 
 def load_case(files: CaseFiles, *, spec: DatasetSpec = BRATS, labels: Mapping[int, int]) -> Case:
-    """Read a study and check that its files lie on one grid.
+    """Read a study, bring its files to one orientation, and check that they lie on one grid.
 
     Args:
         files: At least one modality; the label may be missing.
-        spec: Names and order of the modalities.
+        spec: Names and order of the modalities, and where the axes shall point to.
         labels: Label value in the file -> internal label, a property of the layout.
 
     Raises:
@@ -101,27 +122,64 @@ def load_case(files: CaseFiles, *, spec: DatasetSpec = BRATS, labels: Mapping[in
             never co-registered, unknown label values.
 
     Warns:
-        UserWarning: Affines that differ although the shapes agree, with the largest difference in mm.
+        UserWarning: Affines that differ although the shapes agree, with the largest difference in mm; an affine that
+            cannot tell where the axes point to; an empty channel of a 4-D file, which is taken as missing.
     """
     wanted = [name for name in spec.modalities if name in files.images]
     if not wanted:
         raise CaseError(files.name, found="no modality at all",
                         expected=f"at least one of {', '.join(spec.modalities)}",
                         do="check the file names against the layout")
-    volumes = {name: read_nifti(files.images[name]) for name in wanted}
-    for volume in volumes.values():
-        _check_scan(volume)
-    first = volumes[wanted[0]]
-    for volume in list(volumes.values())[1:]:
-        _check_same_grid(first, volume, is_label=False)
+    volumes = _read_scans(files, wanted)
+    # A file without geometry has its voxels in the order of the others.
+    first = next((v for v in volumes.values() if has_geometry(v.affine)), next(iter(volumes.values())))
+    if spec.orientation and not has_geometry(first.affine):
+        warnings.warn(f"{first.path}: its affine is the identity, which does not tell where the axes point to; they "
+                      f"are taken for {spec.orientation} as they are", stacklevel=2)
+    turn = turn_to(first.affine, first.data.shape, spec.orientation)
+    turned_volumes = {name: _turned(v, turn, spec.orientation) for name, v in volumes.items()}
+    reference = _turned(first, turn, spec.orientation)
+    for volume in turned_volumes.values():
+        if volume.path != first.path:
+            _check_same_grid(reference, volume, is_label=False)
     label = None
     if files.label is not None:
-        mask = read_nifti(files.label)
-        _check_same_grid(first, mask, is_label=True)
+        mask = _turned(read_nifti(files.label, is_label=True), turn, spec.orientation)
+        _check_same_grid(reference, mask, is_label=True)
         label = internal_label(mask.data, labels, files.label)
-    paths = {name: volumes[name].path for name in wanted} | ({"label": files.label} if files.label else {})
-    images = {name: volumes.pop(name).data.astype(np.float32) for name in wanted}  # pop: the raw array is freed
-    return Case(files.name, images, label, first.affine, first.spacing, paths)
+    paths = {name: volume.path for name, volume in volumes.items()} | ({"label": files.label} if files.label else {})
+    file_affine = None if turn == NO_TURN else first.affine
+    del volumes, first
+    # Popped, so that the raw arrays are freed one by one.
+    images = {name: turned_volumes.pop(name).data.astype(np.float32) for name in list(turned_volumes)}
+    return Case(files.name, images, label, reference.affine, reference.spacing, paths, turn, file_affine)
+
+
+def _read_scans(files: CaseFiles, wanted: Sequence[str]) -> dict[str, Volume]:
+    """Modality -> volume, checked; an empty channel of a 4-D file is left out with a warning."""
+    if not files.channels:
+        volumes = {name: read_nifti(files.images[name]) for name in wanted}
+    else:
+        numbers = [files.channels[name] for name in wanted]
+        read = read_channels(files.images[wanted[0]], numbers, of=len(files.channels))
+        volumes = dict(zip(wanted, read, strict=True))
+        empty = [name for name, volume in volumes.items() if volume.data.min() == volume.data.max()]
+        if empty and len(empty) < len(volumes):
+            warnings.warn(f"{files.images[wanted[0]]}: the same value in every voxel of {', '.join(empty)}; taken as "
+                          "missing", stacklevel=3)
+            volumes = {name: volume for name, volume in volumes.items() if name not in empty}
+    for volume in volumes.values():
+        _check_scan(volume)
+    return volumes
+
+
+def _turned(volume: Volume, turn: Turn, orientation: str | None) -> Volume:
+    """The volume with its axes turned by its own affine, or as the others where it has none."""
+    if not has_geometry(volume.affine):
+        return Volume(volume.path, turned(volume.data, turn)[0], volume.affine)
+    own = turn_to(volume.affine, volume.data.shape, orientation)
+    data, move = turned(volume.data, own)
+    return Volume(volume.path, data, volume.affine @ move)
 
 
 def _check_scan(volume: Volume) -> None:
@@ -150,7 +208,7 @@ def _check_same_grid(first: Volume, other: Volume, *, is_label: bool) -> None:
 
     one_spacing = np.allclose(first.spacing, other.spacing, rtol=0.01)
     # An identity affine carries no geometry: some tools drop it, and the voxels are the same all the same.
-    no_geometry = any(np.array_equal(v.affine, np.eye(4)) for v in (first, other))
+    no_geometry = not all(has_geometry(v.affine) for v in (first, other))
     same_shape = first.data.shape == other.data.shape
     if not is_label and not one_spacing and not (same_shape and no_geometry):
         raise CaseError(other.path, found=size(other), expected=f"the grid of {first.path.name}, {size(first)}",
@@ -180,7 +238,8 @@ class NormalisedCase:
         boxes: Modality -> box of its own foreground, in the indices of these arrays.
         intensity: Modality -> (mean, deviation) that were taken out.
         label_outside: Internal label -> number of its voxels that the box does not hold.
-        original_shape, original_affine: The grid of the files.
+        original_shape, original_affine: The grid of the files, with the axes turned as in `Case`.
+        turn: How the axes of the files were turned.
     """
 
     name: str
@@ -195,6 +254,7 @@ class NormalisedCase:
     label_outside: dict[int, int]
     original_shape: tuple[int, int, int]
     original_affine: np.ndarray
+    turn: Turn = NO_TURN
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -203,7 +263,8 @@ class NormalisedCase:
 
     def to_original(self, label: np.ndarray) -> np.ndarray:
         """Put a label map (D, H, W) of these arrays back on the grid of the files, nearest neighbour, 0 elsewhere."""
-        return to_original(label, box=self.box, grid_shape=self.grid_shape, original_shape=self.original_shape)
+        return to_original(label, box=self.box, grid_shape=self.grid_shape, original_shape=self.original_shape,
+                           turn=self.turn)
 
     def label_points(self, most: int) -> dict[int, np.ndarray]:
         """Internal label -> at most `most` flat indices (C order) of its voxels, for crops centred on a class."""
@@ -212,9 +273,10 @@ class NormalisedCase:
         return {int(c): spread(self.label == c, most) for c in np.flatnonzero(np.bincount(self.label.ravel())) if c}
 
 
-def to_original(label: np.ndarray, *, box: Box, grid_shape: Sequence[int], original_shape: Sequence[int]) -> np.ndarray:
-    """Uncrop a label map (D, H, W) and, where the case was resampled, sample it back to the original grid."""
-    return resample(paste(label, box, grid_shape), original_shape, order=0)
+def to_original(label: np.ndarray, *, box: Box, grid_shape: Sequence[int], original_shape: Sequence[int],
+                turn: Turn = NO_TURN) -> np.ndarray:
+    """Uncrop a label map (D, H, W), sample it back where the case was resampled, and turn its axes back."""
+    return turn_back(resample(paste(label, box, grid_shape), original_shape, order=0), turn)
 
 
 def normalise_case(case: Case, *, minimum: int | Sequence[int] = DEFAULT_MINIMUM,
@@ -271,4 +333,5 @@ def normalise_case(case: Case, *, minimum: int | Sequence[int] = DEFAULT_MINIMUM
         label_outside=outside,
         original_shape=case.shape,
         original_affine=case.affine,
+        turn=case.turn,
     )

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from dmaf_lite.data.case import CaseError, to_original
-from dmaf_lite.data.layouts import LAYOUTS, Layout, case_folders, files_in_folder, find_cases, layout_of
+from dmaf_lite.data.finding import files_in_folder, find_cases, find_cohort
+from dmaf_lite.data.layouts import LAYOUTS, Layout, layout_of
 from dmaf_lite.data.prepare import FORMAT, PrepareReport, prepare_cohort
 from dmaf_lite.data.splits import patient_of, plain_name, read_split, split_cases, write_split
+from dmaf_lite.data.turning import NO_TURN
 from dmaf_lite.data.volume import overlap
-from dmaf_lite.spec import DatasetSpec
+from dmaf_lite.spec import SPECS, DatasetSpec
 
-__all__ = ["LAYOUTS", "Cohort", "Layout", "PrepareReport", "case_folders", "files_in_folder", "find_cases", "layout_of",
+__all__ = ["LAYOUTS", "Cohort", "Layout", "PrepareReport", "files_in_folder", "find_cases", "find_cohort", "layout_of",
            "patient_of", "plain_name", "prepare_cohort", "read_split", "split_cases", "write_split"]
 
 _AGAIN = "prepare the cohort again with data_scripts/prepare_cohort.py"
@@ -54,6 +57,8 @@ class Cohort:
             raise CaseError(path, found=f"format {self.recipe.get('format')}, layout {self.recipe.get('layout')}",
                             expected=f"format {FORMAT} and a known layout", do=_AGAIN)
         self.layout: Layout = layout_of(self.recipe["layout"])
+        if self.layout.kind == "listed":  # dataset.json decided, when the cohort was prepared
+            self.layout = replace(self.layout, spec=SPECS[self.recipe["spec"]], labels=dict(self.recipe["labels"]))
         self.spec: DatasetSpec = self.layout.spec
         # A case that is being written has a hidden name until it is whole.
         self.names: list[str] = sorted(p.parent.name for p in self.folder.glob("[!.]*/case.json"))
@@ -73,7 +78,8 @@ class Cohort:
         Returns:
             name; shape, spacing (mm), affine of the stored arrays; box [[start, stop] x 3] of the stored arrays in the
             grid of grid_shape (the original grid, or the resampled one); boxes: modality -> box of its own foreground
-            in the stored arrays; original_shape, original_affine of the files; orientation; modalities; labelled;
+            in the stored arrays; original_shape, original_affine of the files, with their axes turned; turn: how, and
+            orientation: where they pointed to before; modalities; labelled;
             classes: internal labels present; foreground: internal label -> int64[n, 3], at most 512 voxels of it,
             evenly spread; label_outside: internal label -> voxels outside the box, not stored; intensity: modality ->
             (mean, deviation) taken out; sources; warnings.
@@ -88,10 +94,15 @@ class Cohort:
             except (OSError, ValueError) as error:
                 raise CaseError(path, found="no prepared case of this name", expected=f"one of the {len(self)} cases",
                                 do="check the name, or " + _AGAIN) from error
+            wanted = self.spec.orientation
+            if wanted and "turn" not in meta and meta.get("orientation", wanted) != wanted:
+                raise CaseError(path, found=f"axes that point to {meta['orientation']}, prepared by an earlier version",
+                                expected=wanted, do=_AGAIN)
             for key in ("shape", "spacing", "grid_shape", "original_shape"):
                 meta[key] = tuple(meta[key])
             for key in ("affine", "original_affine"):
                 meta[key] = np.array(meta[key])
+            meta["turn"] = tuple((axis, flip) for axis, flip in meta.get("turn", NO_TURN))
             meta["foreground"] = {int(c): np.stack(np.unravel_index(np.array(flat, np.int64), meta["shape"]), axis=1)
                                   for c, flat in meta["foreground"].items()}
             meta["label_outside"] = {int(c): count for c, count in meta["label_outside"].items()}
@@ -154,4 +165,4 @@ class Cohort:
         """Put a label map (D, H, W) of a case back on the grid of its files, 0 outside the box."""
         meta = self.meta(name)
         return to_original(label, box=tuple(slice(*pair) for pair in meta["box"]), grid_shape=meta["grid_shape"],
-                           original_shape=meta["original_shape"])
+                           original_shape=meta["original_shape"], turn=meta["turn"])

@@ -10,12 +10,12 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from tqdm.auto import tqdm
 
-from dmaf_lite.data.case import CaseError, load_case
-from dmaf_lite.data.layouts import Layout, case_folders, files_in_folder, layout_of
-from dmaf_lite.data.nifti import read_header
+from dmaf_lite.data.case import CaseError, CaseFiles, load_case
+from dmaf_lite.data.finding import FoundCohort, find_cohort
+from dmaf_lite.data.layouts import Layout
+from dmaf_lite.data.nifti import grid_shape, read_header, spacing_of
 
 # Share of a BraTS volume that the box around the head takes: 0.36 on the one real patient measured.
 BOX_SHARE = 0.4
@@ -26,7 +26,6 @@ class CaseRecord:
     """One case of the inventory; `problem` is None where the case can be prepared."""
 
     name: str
-    folder: Path
     modalities: tuple[str, ...] = ()
     labelled: bool = False
     shape: tuple[int, ...] = ()
@@ -41,39 +40,39 @@ class CaseRecord:
         return math.prod(self.shape) * (4 * len(self.modalities) + self.labelled) if self.shape else 0
 
 
-def inspect_case(folder: Path, layout: str | Layout, *, thorough: bool = False) -> CaseRecord:
+def inspect_case(files: CaseFiles, layout: Layout, *, thorough: bool = False) -> CaseRecord:
     """Look at one case; what is wrong becomes `problem`, never an exception.
 
     Args:
-        folder: The case's folder.
+        files: The case, as found.
         layout: Its layout.
         thorough: Read and check every voxel as preparing does, not only the headers.
     """
-    layout = layout_of(layout)
+    paths = list(dict.fromkeys([*files.images.values(), *([files.label] if files.label else [])]))
+    found: dict = {"modalities": tuple(files.images), "labelled": files.label is not None}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found: dict = {}
         try:
-            files = files_in_folder(folder, layout)
-            paths = [*files.images.values(), *([files.label] if files.label else [])]
-            found = {"modalities": tuple(files.images), "labelled": files.label is not None,
-                     "source_bytes": sum(path.stat().st_size for path in paths)}
-            headers = {path: read_header(path) for path in paths}
-            first = next(iter(headers.values()))
-            found |= {"shape": tuple(int(n) for n in first["dim"][1:4]),
-                      "spacing": tuple(float(abs(np.round(z, 4))) for z in first["pixdim"][1:4])}
+            found["source_bytes"] = sum(path.stat().st_size for path in paths)
+            headers = {path: read_header(path, several=bool(files.channels) and path != files.label) for path in paths}
+            first = paths[0]
+            found |= {"shape": grid_shape(headers[first]),
+                      "spacing": tuple(round(s, 4) for s in spacing_of(headers[first], first))}
             for path, header in headers.items():
-                if tuple(int(n) for n in header["dim"][1:4]) != found["shape"]:
-                    raise CaseError(path, found=f"the shape {tuple(int(n) for n in header['dim'][1:4])}",
-                                    expected=f"that of {paths[0].name}, {found['shape']}",
+                # Axes in another order are turned on loading; the numbers of voxels stay the same.
+                if sorted(grid_shape(header)) != sorted(found["shape"]):
+                    raise CaseError(path, found=f"the shape {grid_shape(header)}",
+                                    expected=f"that of {first.name}, {found['shape']}",
                                     do="co-register and resample the scans to one grid first (docs/native_scans.md)")
             if thorough:
                 load_case(files, spec=layout.spec, labels=layout.labels)
             problem = None
         except CaseError as error:
             problem = str(error)
-    notes = tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
-    return CaseRecord(folder.name, folder, warnings=notes, problem=problem, **found)
+        except OSError as error:
+            problem = f"{files.name}: found {error}; expected readable files; check the permissions."
+    notes = files.notes + tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
+    return CaseRecord(files.name, warnings=notes, problem=problem, **found)
 
 
 def inspect_cohort(folder: str | Path, layout: str | Layout, *, thorough: bool = False) -> list[CaseRecord]:
@@ -82,6 +81,13 @@ def inspect_cohort(folder: str | Path, layout: str | Layout, *, thorough: bool =
     Raises:
         CaseError: The folder holds no case of this layout.
     """
-    cases = case_folders(folder, layout)
-    return [inspect_case(path, layout, thorough=thorough)
-            for path in tqdm(cases.values(), desc="inspect", unit="case", disable=len(cases) < 100 and not thorough)]
+    return inspect_found(find_cohort(folder, layout), thorough=thorough)
+
+
+def inspect_found(found: FoundCohort, *, thorough: bool = False) -> list[CaseRecord]:
+    """The same for a cohort that was found already."""
+    quiet = len(found.names) < 100 and not thorough
+    records = [inspect_case(files, found.layout, thorough=thorough)
+               for files in tqdm(found.cases.values(), desc="inspect", unit="case", disable=quiet)]
+    records += [CaseRecord(name, problem=str(error)) for name, error in found.bad.items()]
+    return sorted(records, key=lambda record: record.name)

@@ -23,11 +23,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from nibabel.orientations import aff2axcodes
 from tqdm.auto import tqdm
 
 from dmaf_lite.base.atomic import atomic_path
 from dmaf_lite.data.case import DEFAULT_MINIMUM, CaseError, CaseFiles, NormalisedCase, load_case, normalise_case
-from dmaf_lite.data.layouts import Layout, case_folders, files_in_folder, layout_of
+from dmaf_lite.data.finding import find_cohort
+from dmaf_lite.data.layouts import Layout
 
 FORMAT = 1
 PARTIAL = ".partial"
@@ -39,12 +41,14 @@ MOST_WORKERS = 8
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a store was prepared with; all its cases share one."""
+    """What a store was prepared with; all its cases share one. `labels`: pairs (label value, internal label)."""
 
     layout: str
     minimum: tuple[int, int, int]
     spacing: float | None
     format: int = FORMAT
+    spec: str = "brats"
+    labels: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass
@@ -55,15 +59,18 @@ class PrepareReport:
         prepared, skipped: Names of the cases made now, and of those that were there already.
         failed: Name -> error, one sentence.
         warnings: Name -> what was odd about it (also said by `warnings.warn` and kept in case.json).
+        notes: What was odd about the cohort as a whole, and which files are not used.
     """
 
     prepared: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         lines = [f"{len(self.prepared)} prepared, {len(self.skipped)} there already, {len(self.failed)} failed"]
+        lines += [f"  note {text}" for text in self.notes]
         lines += [f"  warning {name}: {text}" for name, texts in sorted(self.warnings.items()) for text in texts]
         lines += [f"  failed {name}: {error}" for name, error in sorted(self.failed.items())]
         return "\n".join(lines)
@@ -90,24 +97,28 @@ def prepare_cohort(folder: str | Path, out: str | Path, *, layout: str | Layout,
         CaseError: The folder holds no case of this layout.
         ValueError: `out` was prepared with other settings, or is the cohort's own folder.
     """
-    layout = layout_of(layout)
     size = (minimum,) * 3 if isinstance(minimum, int) else tuple(minimum)
-    found = case_folders(folder, layout)
     out = Path(out)
     if out.resolve() == Path(folder).resolve():
         raise ValueError(f"{out}: the prepared cohort needs a folder of its own, not that of the original files")
-    open_store(out, Recipe(layout.name, size, spacing))
-    report = PrepareReport()
-    wanted = list(found) if names is None else list(dict.fromkeys(names))
+    found = find_cohort(folder, layout)
+    layout = found.layout
+    recipe = Recipe(layout.name, size, spacing, spec=layout.spec.name, labels=tuple(sorted(layout.labels.items())))
+    open_store(out, recipe, found.evidence)
+    report = PrepareReport(notes=[*found.notes, *found.unused_lines()])
+    wanted = found.names if names is None else list(dict.fromkeys(names))
+    todo = []
     for name in wanted:
-        if name not in found:
+        if name in found.bad:
+            report.failed[name] = str(found.bad[name])
+        elif name not in found.cases:
             report.failed[name] = str(CaseError(folder, found=f"no case {name}", do="check the name",
-                                                expected=f"one of the {len(found)} there"))
-        elif resume and (notes := _kept_notes(found[name], out, layout)) is not None:
+                                                expected=f"one of the {len(found.names)} there"))
+        elif resume and (notes := _kept_notes(found.cases[name], out)) is not None:
             report.skipped.append(name)
             report.warnings |= {name: notes} if notes else {}
-    done = {*report.failed, *report.skipped}
-    todo = [found[name] for name in wanted if name not in done]
+        else:
+            todo.append(found.cases[name])
     workers = min(os.cpu_count() or 1, MOST_WORKERS, len(todo)) if workers is None else workers
     job = partial(_prepare_one, out=out, layout=layout, size=size, spacing=spacing)
     for name, error, notes in tqdm(_each(job, todo, workers), total=len(todo), desc="prepare", unit="case",
@@ -124,18 +135,24 @@ def prepare_cohort(folder: str | Path, out: str | Path, *, layout: str | Layout,
     return report
 
 
-def open_store(out: Path, recipe: Recipe) -> None:
-    """Make the store or check that it was made with the same settings, and clear away what a killed run left."""
+def open_store(out: Path, recipe: Recipe, evidence: Sequence[str] = ()) -> None:
+    """Make the store or check that it was made with the same settings, and clear away what a killed run left.
+
+    `evidence` says, for a reader, why the label scheme is what it is.
+    """
     path = out / "cohort.json"
     if path.exists():
         there = json.loads(path.read_text(encoding="utf-8"))
         asked = json.loads(json.dumps(asdict(recipe)))
-        if there != asked:
-            other = [f"{key} {there.get(key)} (asked: {asked[key]})" for key in asked if there.get(key) != asked[key]]
+        # Stores of earlier versions do not say all of it.
+        other = [f"{key} {there[key]} (asked: {value})" for key, value in asked.items()
+                 if there.get(key, value) != value]
+        if other:
             raise ValueError(f"{out} was prepared with {', '.join(other)}; choose another folder or delete this one")
     else:
         with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(asdict(recipe), indent=1) + "\n", encoding="utf-8")
+            content = asdict(recipe) | {"evidence": list(evidence)}
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     for left in out.glob(f".*{PARTIAL}"):
         shutil.rmtree(left)
 
@@ -143,54 +160,51 @@ def open_store(out: Path, recipe: Recipe) -> None:
 Outcome = tuple[str, str | None, tuple[str, ...]]
 
 
-def _each(job: Callable[[Path], Outcome], todo: Iterable[Path], workers: int) -> Iterator[Outcome]:
-    """Run the job over all case folders, here or in processes; a process that dies fails its cases, not the run."""
+def _each(job: Callable[[CaseFiles], Outcome], todo: Iterable[CaseFiles], workers: int) -> Iterator[Outcome]:
+    """Run the job over all cases, here or in processes; a process that dies fails its cases, not the run."""
     if workers <= 1:
         yield from map(job, todo)
         return
     # "spawn" behaves alike on every system, and is safe after torch has started its threads.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = {pool.submit(job, folder): folder for folder in todo}
+        waiting = {pool.submit(job, files): files.name for files in todo}
         for future in as_completed(waiting):
             try:
                 yield future.result()
             except BrokenProcessPool:
-                yield (waiting[future].name, f"{waiting[future]}: a worker process died, perhaps for want of "
+                yield (waiting[future], f"{waiting[future]}: a worker process died, perhaps for want of "
                        "memory; run again with fewer workers, what is prepared is kept.", ())
 
 
-def _prepare_one(folder: Path, *, out: Path, layout: Layout, size: tuple[int, ...], spacing: float | None) -> Outcome:
+def _prepare_one(files: CaseFiles, *, out: Path, layout: Layout, size: tuple[int, ...],
+                 spacing: float | None) -> Outcome:
     """Prepare one case: (name, error or None, warnings)."""
-    name = folder.name
+    name = files.name
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            files = files_in_folder(folder, layout)
             case = load_case(files, spec=layout.spec, labels=layout.labels)
             normal = normalise_case(case, minimum=size, spacing=spacing)
-            notes = tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
-            notes += _notes(normal, case.orientation)
-            write_case(out, normal, case.orientation, _sources(files), notes)
+            notes = files.notes + tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
+            notes += _notes(normal)
+            affine = case.affine if case.file_affine is None else case.file_affine
+            write_case(out, normal, "".join(map(str, aff2axcodes(affine))), _sources(files), notes)
             return name, None, notes
         except CaseError as error:
             return name, str(error), ()
         except MemoryError:
-            return name, f"{folder}: found too little memory; run again with fewer workers.", ()
+            return name, f"{name}: found too little memory; run again with fewer workers.", ()
         except OSError as error:
-            return name, f"{folder}: found {error}; is the disk full or the folder read-only? "\
+            return name, f"{name}: found {error}; is the disk full or the folder read-only? "\
                                    "Run again when it is mended, what is prepared is kept.", ()
 
 
-def _notes(normal: NormalisedCase, orientation: str) -> tuple[str, ...]:
+def _notes(normal: NormalisedCase) -> tuple[str, ...]:
     """What is odd, but no reason to refuse the case."""
-    notes = []
-    if normal.label_outside:
-        lost = ", ".join(f"{count} of class {c}" for c, count in normal.label_outside.items())
-        notes.append(f"{normal.name}: label voxels outside the box around the scans ({lost}); they are not stored")
-    if orientation != "LPS":
-        notes.append(f"{normal.name}: its axes point to {orientation}, those of BraTS to LPS; a network trained on the "
-                     "one has not seen the other (docs/native_scans.md)")
-    return tuple(notes)
+    if not normal.label_outside:
+        return ()
+    lost = ", ".join(f"{count} of class {c}" for c, count in normal.label_outside.items())
+    return (f"{normal.name}: label voxels outside the box around the scans ({lost}); they are not stored",)
 
 
 def _sources(files: CaseFiles) -> dict[str, list]:
@@ -199,15 +213,13 @@ def _sources(files: CaseFiles) -> dict[str, list]:
     return {role: [path.name, path.stat().st_size, path.stat().st_mtime_ns] for role, path in paths.items()}
 
 
-def _kept_notes(folder: Path, out: Path, layout: Layout) -> tuple[str, ...] | None:
+def _kept_notes(files: CaseFiles, out: Path) -> tuple[str, ...] | None:
     """The warnings of a case that is prepared already and whose files are unchanged; None if it must be prepared."""
     try:
-        meta = json.loads((out / folder.name / "case.json").read_text(encoding="utf-8"))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            sources = _sources(files_in_folder(folder, layout))
-        return tuple(meta["warnings"]) if meta["sources"] == sources else None
-    except (OSError, ValueError, KeyError):  # CaseError is a ValueError: preparing says what is wrong
+        meta = json.loads((out / files.name / "case.json").read_text(encoding="utf-8"))
+        kept = meta["sources"] == _sources(files) and ("turn" in meta or meta["orientation"] == "LPS")
+        return tuple(meta["warnings"]) if kept else None
+    except (OSError, ValueError, KeyError):  # preparing says what is wrong
         return None
 
 
@@ -255,6 +267,7 @@ def _meta(normal: NormalisedCase) -> dict:
         "grid_shape": normal.grid_shape,
         "original_shape": normal.original_shape,
         "original_affine": normal.original_affine.tolist(),
+        "turn": normal.turn,
         "modalities": list(normal.images),
         "labelled": normal.label is not None,
         "classes": sorted(points),

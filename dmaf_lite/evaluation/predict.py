@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import nibabel as nib
@@ -31,10 +32,12 @@ from dmaf_lite.base.atomic import atomic_path
 from dmaf_lite.base.device import choose_device
 from dmaf_lite.base.provenance import NOT_A_DEVICE
 from dmaf_lite.data.case import Case, CaseError, CaseFiles, NormalisedCase, load_case, normalise_case, save_label
-from dmaf_lite.data.cohort import LAYOUTS, Layout, files_in_folder, layout_of
+from dmaf_lite.data.cohort import LAYOUTS, Layout, find_cohort, layout_of
+from dmaf_lite.data.finding import SeveralCases, one_case
 from dmaf_lite.evaluation.inference import WindowSettings, probabilities_and_weights
 from dmaf_lite.evaluation.metrics import volume_ml
 from dmaf_lite.methods.weights import load_weights
+from dmaf_lite.spec import DatasetSpec
 
 # Voxel sizes within 5 % of the training grid are taken as they are: interpolating would cost more
 # sharpness than that difference in scale, which the training's own anatomy varies by anyway.
@@ -76,28 +79,28 @@ class PredictReport:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def study_files(case_dir: str | Path, layout: str | Layout) -> CaseFiles:
-    """The scans of a folder, named as in any layout; a segmentation that may lie there is not looked at.
+def study_files(case_dir: str | Path, layout: str | Layout,
+                named: Mapping[str, Path] = MappingProxyType({})) -> CaseFiles:
+    """The scans of a folder; a segmentation that may lie there is not looked at.
 
-    File names say which scan is which, so they may follow another layout than `layout`; the label scheme of
-    the output is never guessed.
+    Args:
+        case_dir: Folder of one study.
+        layout: Its names count first, all other known names are read too. The label scheme of the output is the
+            layout's, never guessed.
+        named: Modality -> file, a person's word that wins over the file names.
 
     Raises:
-        CaseError: No scan under the names of any layout, or two for one modality.
+        CaseError: No scan under any known name, two for one modality, or several studies.
     """
-    layout = layout_of(layout)
-    try:
-        files = files_in_folder(case_dir, layout)
-    except CaseError as error:
-        files = None
-        for other in LAYOUTS.values():
-            try:
-                files = files or (files_in_folder(case_dir, other) if other.spec == layout.spec else None)
-            except CaseError:
-                continue  # what is said is what is wrong under the layout asked for
-        if files is None:
-            raise error
-    return replace(files, label=None)
+    return one_case(case_dir, layout_of(layout), with_label=False, named=named)
+
+
+def scans_in_words(files: CaseFiles, spec: DatasetSpec) -> str:
+    """Which file is taken for which scan, and which files are not used, in a line for a person."""
+    taken = [f"{name} = {files.images[name].name}" + (f" (volume {files.channels[name]})" if files.channels else "")
+             if name in files.images else f"{name} missing" for name in spec.modalities]
+    unused = f"; not used: {', '.join(path.name for path in files.unused)}" if files.unused else ""
+    return f"{files.name}: {', '.join(taken)}{unused}"
 
 
 def predict_case(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, layout: str | Layout = "brats2020",
@@ -125,10 +128,7 @@ def predict_case(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, l
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         case = load_case(files, spec=spec, labels=layout.labels)
-    notes = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
-    if case.orientation != "LPS":
-        notes.append(f"{case.name}: its axes point to {case.orientation}, those of BraTS and of the phantom to LPS; "
-                     "the weights have not seen this orientation (docs/native_scans.md)")
+    notes = [*files.notes, *(str(w.message) for w in caught if issubclass(w.category, UserWarning))]
     for note in notes:
         warnings.warn(note, stacklevel=2)
     target = _target_spacing(case, card)
@@ -144,11 +144,12 @@ def predict_case(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, l
         brain = (images != 0).any(axis=0)
         for name, one in zip(spec.modalities, weights.cpu().numpy(), strict=True):
             if name in case.images:
-                maps[name] = _on_files(one, normal)
+                maps[name] = case.in_file_order(_on_files(one, normal))
                 shares[name] = float(one[brain].mean())
     return StudyPrediction(
-        name=case.name, label=label, affine=case.affine, modalities=tuple(case.images), weight_maps=maps,
-        weights=shares, resampled_to=None if target is None else normal.spacing, notes=tuple(notes),
+        name=case.name, label=case.in_file_order(label), modalities=tuple(case.images), weight_maps=maps,
+        affine=case.affine if case.file_affine is None else case.file_affine, weights=shares, notes=tuple(notes),
+        resampled_to=None if target is None else normal.spacing,
         volumes_ml={region: volume_ml(spec.region_mask(label, region), case.spacing) for region in spec.regions},
     )
 
@@ -217,6 +218,7 @@ def write_prediction(out: str | Path, prediction: StudyPrediction, files: CaseFi
         "name": name,
         "modalities": list(prediction.modalities),
         "files": {modality: path.name for modality, path in files.images.items()},
+        "unused": [path.name for path in files.unused],
         "segmentation": target.name,
         "layout": layout.name,
         "label_values": {layout.spec.classes[internal]: value for value, internal in layout.labels.items() if internal},
@@ -234,13 +236,24 @@ def write_prediction(out: str | Path, prediction: StudyPrediction, files: CaseFi
 
 def predict_folders(net: nn.Module, card: Mapping[str, Any], case_dirs: Sequence[str | Path], out: str | Path, *,
                     layout: str | Layout = "brats2020", windows: WindowSettings | None = None,
-                    progress: bool = True) -> PredictReport:
-    """Segment a batch of studies; a bad one is reported and the next goes on."""
-    report = PredictReport()
-    one = len(case_dirs) == 1  # then the bar runs over its windows
-    for case_dir in tqdm(case_dirs, desc="predict", unit="study", disable=one or not progress):
+                    progress: bool = True, named: Mapping[str, Path] = MappingProxyType({})) -> PredictReport:
+    """Segment a batch of studies; a bad one is reported and the next goes on.
+
+    Args:
+        net, card, windows: As in `predict_case`.
+        case_dirs: Folders of studies; one that holds several studies stands for all of them.
+        out: Folder for the results.
+        layout: How files are named and which label values are written.
+        progress: Show a bar, and say of every study which file is taken for which scan.
+        named: Modality -> file, for a single study.
+    """
+    report, layout = PredictReport(), layout_of(layout)
+    studies = _studies(case_dirs, layout, named, report)
+    one = len(studies) == 1  # then the bar runs over its windows
+    for case_dir, files in tqdm(studies, desc="predict", unit="study", disable=one or not progress):
         try:
-            files = study_files(case_dir, layout)
+            if progress:
+                tqdm.write(scans_in_words(files, layout.spec))
             if files.name in report.written:
                 raise CaseError(case_dir, found=f"a second study named {files.name}", expected="each name once",
                                 do="rename the folder, or predict it into another --out")
@@ -252,6 +265,22 @@ def predict_folders(net: nn.Module, card: Mapping[str, Any], case_dirs: Sequence
     return report
 
 
+def _studies(case_dirs: Sequence[str | Path], layout: Layout, named: Mapping[str, Path],
+             report: PredictReport) -> list[tuple[str, CaseFiles]]:
+    """What to call each study in messages, and its files; what cannot be read goes to the report."""
+    studies: list[tuple[str, CaseFiles]] = []
+    for case_dir in case_dirs:
+        try:
+            studies.append((str(case_dir), study_files(case_dir, layout, named)))
+        except SeveralCases:
+            found = find_cohort(case_dir, layout, with_label=False)
+            studies += [(f"{case_dir}: {name}", files) for name, files in found.cases.items()]
+            report.failed |= {f"{case_dir}: {name}": str(error) for name, error in found.bad.items()}
+        except (ValueError, OSError) as error:
+            report.failed[str(case_dir)] = str(error)
+    return studies
+
+
 def windows_of(card: Mapping[str, Any]) -> WindowSettings:
     """The window that the weights were trained on, else the default."""
     return WindowSettings(window=tuple(card.get("window", WindowSettings.window)))
@@ -261,7 +290,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``python -m dmaf_lite predict``."""
     parser.description = f"Segment studies with any of the modalities. {NOT_A_DEVICE}"
     parser.add_argument("case_dirs", nargs="+", type=Path, metavar="CASE_DIR",
-                        help="folder with the scans of one study")
+                        help="folder with the scans of one study, or a cohort of several")
+    parser.add_argument("--modality", action="append", default=[], metavar="NAME=FILE",
+                        help="say which file is which scan, such as T1ce=post.nii.gz; wins over the file names; "
+                             "for one study, may be given several times")
     parser.add_argument("--weights", type=Path, required=True, help="a .safetensors file with its card")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--layout", default="brats2020", choices=sorted(LAYOUTS),
@@ -271,15 +303,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
 
 
+def _named(args: argparse.Namespace) -> dict[str, Path]:
+    """What --modality says: name -> file."""
+    if args.modality and len(args.case_dirs) > 1:
+        raise ValueError(f"--modality names the scans of one study, {len(args.case_dirs)} were given; predict them one "
+                         "by one")
+    wrong = [item for item in args.modality if "=" not in item]
+    if wrong:
+        raise ValueError(f"--modality {wrong[0]}: expected NAME=FILE, such as T1ce=post.nii.gz")
+    return {name: Path(file) for name, file in (item.split("=", 1) for item in args.modality)}
+
+
 def main(args: argparse.Namespace) -> int:
     """Run ``python -m dmaf_lite predict``; 0, or 1 where a study failed."""
     net, card = load_weights(args.weights, choose_device(args.device))
     windows = windows_of(card)
     if args.window:
         windows = replace(windows, window=(args.window,) * 3)
-    report = predict_folders(net, card, args.case_dirs, args.out, layout=args.layout, windows=windows)
+    report = predict_folders(net, card, args.case_dirs, args.out, layout=args.layout, windows=windows,
+                             named=_named(args))
     for case_dir, reason in report.failed.items():
         print(f"failed: {case_dir}: {reason}", file=sys.stderr)
-    print(f"{len(report.written)} of {len(args.case_dirs)} studies segmented into {args.out}. {NOT_A_DEVICE}",
+    asked = len(report.written) + len(report.failed)
+    print(f"{len(report.written)} of {asked} studies segmented into {args.out}. {NOT_A_DEVICE}",
           file=sys.stderr if report.failed else sys.stdout)
     return 1 if report.failed else 0

@@ -10,7 +10,8 @@ import pytest
 from tiny import lps_affine, tiny_images, write_nifti, write_tiny_case
 
 from dmaf_lite.data.case import CaseError, CaseFiles, foreground, load_case, normalise_case, save_label
-from dmaf_lite.data.layouts import LAYOUTS, files_in_folder
+from dmaf_lite.data.finding import files_in_folder
+from dmaf_lite.data.layouts import LAYOUTS
 from dmaf_lite.data.nifti import read_nifti
 
 LABELS = LAYOUTS["brats2020"].labels

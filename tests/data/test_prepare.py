@@ -1,5 +1,6 @@
 """Preparing: atomic, resumable, parallel; a bad case is reported and the batch goes on."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import textwrap
 import warnings
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from tiny import REPOSITORY, die_on_b, write_tiny_case
@@ -141,14 +143,28 @@ def test_original_files_are_never_overwritten(tiny_folder, tmp_path):
     assert content(tmp_path / "c") == before and before.items() <= content(tmp_path / "d").items()
 
 
-def test_an_orientation_other_than_that_of_brats_is_said(tmp_path):
+def test_a_store_of_an_earlier_version_with_other_axes_is_refused(tmp_path):
+    """Earlier versions stored RAS files as they lay; the same head was upside down beside LPS ones."""
     folder = write_tiny_case(tmp_path / "c", "x")
-    import nibabel as nib
-
     for path in folder.iterdir():
         nib.save(nib.as_closest_canonical(nib.load(path)), path)
-    with pytest.warns(UserWarning, match="axes point to RAS"):
-        prepare_cohort(tmp_path / "c", tmp_path / "s", layout="brats2020", workers=0)
+    prepare(tmp_path / "c", tmp_path / "s")
+    path = tmp_path / "s" / "x" / "case.json"
+    meta = json.loads(path.read_text())
+    assert meta["orientation"] == "RAS"
+    path.write_text(json.dumps({key: value for key, value in meta.items() if key != "turn"}))
+    with pytest.raises(CaseError, match="axes that point to RAS, prepared by an earlier version; expected LPS"):
+        Cohort(tmp_path / "s").meta("x")
+    assert prepare(tmp_path / "c", tmp_path / "s").prepared == ["x"], "and it is prepared again"
+    Cohort(tmp_path / "s").meta("x")
+
+
+def test_the_store_may_lie_in_the_cohorts_own_folder(tiny_folder, tmp_path):
+    shutil.copytree(tiny_folder, tmp_path / "c")
+    for _ in range(2):
+        report = prepare(tmp_path / "c", tmp_path / "c" / "prepared")
+        assert not report.failed and Cohort(tmp_path / "c" / "prepared").names == NAMES
+    assert report.skipped == NAMES
 
 
 def test_no_case_at_all_is_an_error(tmp_path):

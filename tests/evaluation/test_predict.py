@@ -1,6 +1,7 @@
 """New studies: the evaluator's result on the study's own grid, any modalities, no bad study costs another."""
 
 import argparse
+import itertools
 import json
 import shutil
 import warnings
@@ -193,14 +194,80 @@ def test_a_study_is_never_overwritten(net, tmp_path):
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
-def test_an_unusual_orientation_is_said(net, tiny_folder, tmp_path):
-    folder = tmp_path / "Study"
-    folder.mkdir()
-    scan = nib.load(tiny_folder / "BraTS20_Training_001" / "BraTS20_Training_001_t1.nii.gz")
-    nib.save(nib.as_closest_canonical(scan), folder / "Study_t1.nii.gz")
-    with pytest.warns(UserWarning, match="RAS"):
-        result = predict_case(net, CARD, study_files(folder, "brats2020"))
-    assert any("RAS" in note for note in result.notes)
+CODES = ["".join(choice) for order in itertools.permutations(("LR", "PA", "SI"))
+         for choice in itertools.product(*order)]
+
+
+@pytest.fixture(scope="module")
+def study_in_lps(tmp_path_factory):
+    """A study of two scans in LPS, and what is predicted for it."""
+    folder = only(write_tiny_case(tmp_path_factory.mktemp("lps"), "Study"), tmp_path_factory.mktemp("two") / "Study",
+                  "_flair", "_t1")
+    card = CARD | {"spacing": [1.5] * 3}
+    return folder, card, predict_case(Threshold(), card, study_files(folder, "brats2020"))
+
+
+@pytest.mark.parametrize("codes", CODES)
+def test_one_study_in_48_axis_orders_gives_the_same_voxels(study_in_lps, tmp_path, codes):
+    folder, card, expected = study_in_lps
+    (tmp_path / "Study").mkdir()
+
+    def reoriented(image):
+        return image.as_reoriented(nib.orientations.ornt_transform(
+            nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(tuple(codes))))
+
+    for path in folder.iterdir():
+        nib.save(reoriented(nib.load(path)), tmp_path / "Study" / path.name)
+    files = study_files(tmp_path / "Study", "brats2020")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = predict_case(Threshold(), card, files)
+    assert expected.label.any() and result.volumes_ml == expected.volumes_ml
+    written = nib.load(write_prediction(tmp_path / "out", result, files, card))
+    scan = nib.load(files.images["FLAIR"])
+    assert written.shape == scan.shape and np.array_equal(written.affine, scan.affine)
+    wanted = reoriented(nib.Nifti1Image(np.array([0, 1, 2, 4], np.uint8)[expected.label], expected.affine))
+    assert np.array_equal(np.asarray(written.dataobj), np.asarray(wanted.dataobj))
+
+
+def test_an_identity_affine_says_that_it_cannot_know(tmp_path):
+    folder = write_tiny_case(tmp_path, "Study")
+    for path in folder.iterdir():
+        nib.save(nib.Nifti1Image(np.asarray(nib.load(path).dataobj), np.eye(4)), path)
+    with pytest.warns(UserWarning, match="does not tell where the axes point to"):
+        result = predict_case(Threshold(), CARD, study_files(folder, "brats2020"))
+    assert any("taken for LPS" in note for note in result.notes)
+
+
+def test_which_scan_is_which_is_said_and_a_person_may_correct_it(net, tmp_path, capsys):
+    weights = save_weights(tmp_path / "w.safetensors", net, CARD)
+    folder = write_tiny_case(tmp_path, "Study")
+    (folder / "Study_t1ce.nii.gz").rename(folder / "Study_km.nii.gz")
+    common = ["--weights", weights, "--device", "cpu"]
+    assert main(arguments(*common, "--out", tmp_path / "a", folder)) == 0
+    said = capsys.readouterr().out
+    assert "FLAIR = Study_flair.nii.gz, T1ce missing, T1 = Study_t1.nii.gz" in said
+    assert "not used: Study_km.nii.gz, Study_seg.nii.gz" in said
+    summary = json.loads((tmp_path / "a" / "Study.json").read_text())
+    assert summary["unused"] == ["Study_km.nii.gz", "Study_seg.nii.gz"]
+    assert main(arguments(*common, "--out", tmp_path / "b", "--modality", "t1ce=Study_km.nii.gz", folder)) == 0
+    assert "T1ce = Study_km.nii.gz" in capsys.readouterr().out
+    assert json.loads((tmp_path / "b" / "Study.json").read_text())["files"]["T1ce"] == "Study_km.nii.gz"
+    for wrong in (("--modality", "T1ce", folder), ("--modality", "T1ce=x", folder, folder)):
+        with pytest.raises(ValueError, match="--modality"):
+            main(arguments(*common, "--out", tmp_path / "c", *wrong))
+
+
+def test_a_cohort_stands_for_its_studies(net, tmp_path):
+    for name in ("A", "B"):
+        write_tiny_case(tmp_path / "c", name)
+    bad = write_tiny_case(tmp_path / "c", "C", modalities=("T1",))
+    (bad / "C_t1.nii.gz").unlink()
+    (bad / "C_t1.nii.gz").symlink_to(tmp_path / "nowhere")
+    report = predict_folders(net, CARD, [tmp_path / "c"], tmp_path / "out", progress=False)
+    assert sorted(report.written) == ["A", "B"]
+    ((which, why),) = report.failed.items()
+    assert which.endswith("c: C") and "not fetched" in why
 
 
 def arguments(*words) -> argparse.Namespace:
