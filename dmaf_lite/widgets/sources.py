@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dmaf_lite.data.case import Case, load_case, normalise_case
+from dmaf_lite.data.case import Case, CaseFiles, load_case, normalise_case
 from dmaf_lite.data.cohort import Cohort, Layout, files_in_folder, layout_of
+from dmaf_lite.data.nifti import read_header
 from dmaf_lite.evaluation.predict import SPACING_TOLERANCE
 from dmaf_lite.figures.planes import to_lps
 from dmaf_lite.spec import BRATS, DatasetSpec
@@ -28,6 +29,8 @@ class Study:
         label: uint8 [X, Y, Z] of internal labels, or None.
         affine: [4, 4], array index -> mm.
         synthetic: Whether it is a phantom; then every title says so.
+        oriented: Whether the header says how the patient lay; else left and right are not known.
+        notes: What loading had to say, in sentences.
     """
 
     name: str
@@ -36,6 +39,8 @@ class Study:
     label: np.ndarray | None
     affine: np.ndarray
     synthetic: bool = False
+    oriented: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -75,8 +80,22 @@ def folder_study(folder: str | Path, layout: str | Layout = "brats2020") -> Stud
         CaseError: No scan under the names of the layout, or files that do not fit together.
     """
     layout = layout_of(layout)
-    case = load_case(files_in_folder(folder, layout), spec=layout.spec, labels=layout.labels)
-    return Study(case.name, layout.spec, case.images, case.label, case.affine, synthetic=layout.name == "phantom")
+    return study_of(files_in_folder(folder, layout), layout)
+
+
+def study_of(files: CaseFiles, layout: Layout) -> Study:
+    """A study of files that are named already; what loading warns of is kept as its notes.
+
+    Raises:
+        CaseError: Files that do not fit together.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        case = load_case(files, spec=layout.spec, labels=layout.labels)
+    notes = tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
+    header = read_header(next(iter(files.images.values())))
+    return Study(case.name, layout.spec, case.images, case.label, case.affine, layout.name == "phantom",
+                 bool(header["qform_code"] or header["sform_code"]), notes)
 
 
 def on_grid_of(study: Study, card: Mapping[str, Any]) -> Study:
@@ -104,4 +123,4 @@ def on_grid_of(study: Study, card: Mapping[str, Any]) -> Study:
                       "the weights have not seen this orientation (docs/native_scans.md)", stacklevel=2)
     normal = normalise_case(case, minimum=tuple(card.get("window", (32, 32, 32))),
                             spacing=None if same else float(known.mean()))
-    return Study(study.name, study.spec, normal.images, normal.label, normal.affine, study.synthetic)
+    return replace(study, images=normal.images, label=normal.label, affine=normal.affine)
