@@ -104,25 +104,41 @@ def probabilities_and_weights(
         float32[K, D, H, W] and float32[M, D, H, W] (exact 0 for a missing modality) or None.  With `every_level` the
         weights are float32[L, M, D, H, W]: those of the coarser levels are interpolated, and still sum to 1.
     """
-    mask = torch.as_tensor(np.asarray(available, dtype=bool))
+    subsets = np.asarray(available, dtype=bool)[None]
+    return subsets_and_weights(net, images, subsets, settings=settings, progress=progress, every_level=every_level)[0]
+
+
+def subsets_and_weights(
+    net: nn.Module, images: np.ndarray, subsets: np.ndarray, *, settings: WindowSettings, progress: bool = False,
+    every_level: bool = False,
+) -> list[tuple[Tensor, Tensor | None]]:
+    """`probabilities_and_weights` of several subsets bool[S, M], each modality encoded once where that is exact."""
+    masks = torch.as_tensor(np.asarray(subsets, dtype=bool))
+    share = len(masks) > 1 and not getattr(net, "encode_depends_on_availability", False)
     classes = 0
 
     def predictor(windows: Tensor) -> Tensor:
         nonlocal classes
-        prediction = net(windows, mask.expand(len(windows), -1))
-        classes = prediction.logits.shape[1]
-        parts = [prediction.logits.float().softmax(dim=1)]
-        for level in (prediction.modality_weights or [])[: None if every_level else 1]:
-            dense = prediction.pairs.to_dense(level.float()).squeeze(2)
-            same = dense.shape[2:] == windows.shape[2:]
-            parts.append(dense if same else interpolate(dense, windows.shape[2:], mode="trilinear"))
+        features = net.encode(windows, masks.any(dim=0).expand(len(windows), -1)) if share else None
+        parts = []
+        for mask in masks:
+            available = mask.expand(len(windows), -1)
+            prediction = net.decode(features.select(available), available) if share else net(windows, available)
+            classes = prediction.logits.shape[1]
+            parts.append(prediction.logits.float().softmax(dim=1))
+            for level in (prediction.modality_weights or [])[: None if every_level else 1]:
+                dense = prediction.pairs.to_dense(level.float()).squeeze(2)
+                same = dense.shape[2:] == windows.shape[2:]
+                parts.append(dense if same else interpolate(dense, windows.shape[2:], mode="trilinear"))
         return torch.cat(parts, dim=1)
 
-    blended = _slide(net, images, predictor, settings, progress)[0]
-    if len(blended) == classes:
-        return blended, None
-    weights = blended[classes:]
-    return blended[:classes], weights.unflatten(0, (-1, len(mask))) if every_level else weights
+    results: list[tuple[Tensor, Tensor | None]] = []
+    for blended in _slide(net, images, predictor, settings, progress)[0].chunk(len(masks)):
+        weights = blended[classes:] if len(blended) > classes else None
+        if weights is not None and every_level:
+            weights = weights.unflatten(0, (-1, masks.shape[1]))
+        results.append((blended[:classes], weights))
+    return results
 
 
 def _shared(net: nn.Module, windows: Tensor, subsets: Tensor) -> Tensor:

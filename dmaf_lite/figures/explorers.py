@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dmaf_lite.figures.planes import SIDES
+from dmaf_lite.figures.planes import AXIS, PLANES, Plane
 from dmaf_lite.figures.style import CLASS_COLOURS, MODALITY_COLOURS, WIDTH, figure
+from dmaf_lite.figures.volumes import draw_slice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,35 +22,40 @@ TERMS = {"total": "#000000", "seg": "#332288", "deep": "#88CCEE", "unimodal": "#
          "att": "#44AA99", "proto": "#DDCC77"}
 
 
-def draw_picture(ax: Axes, picture: np.ndarray, plane: str, *, cross: Sequence[float] = ()) -> None:
-    """Draw a picture of `slice_picture` or `map_picture` with its letters, and a cross at [x, y] (0 to 1)."""
-    ax.imshow(picture)
-    for x, letter, align in ((0.02, SIDES[plane][0], "left"), (0.98, SIDES[plane][1], "right")):
-        ax.text(x, 0.5, letter, transform=ax.transAxes, color="white", ha=align, va="center", fontsize=9)
-    if len(cross):
-        ax.plot(cross[0] * picture.shape[1], cross[1] * picture.shape[0], "+", color="#56B4E9", ms=9)
-    ax.set_axis_off()
+def draw_planes(axes: Sequence[Axes], scan: np.ndarray, spacing: tuple[float, float, float], at: Sequence[int], *,
+                label: np.ndarray | None = None, outline: np.ndarray | None = None) -> None:
+    """Three planes of an LPS scan through the voxel `at`, with labels over it and the borders of a reference in white."""
+    for ax, name in zip(axes, PLANES, strict=True):
+        plane, index = Plane(name, spacing), at[AXIS[name]]
+        draw_slice(ax, plane, scan, index, label=label)
+        columns, rows = (axis for axis in range(3) if axis != AXIS[name])
+        row = at[rows] if name == "axial" else scan.shape[rows] - 1 - at[rows]
+        if outline is not None and (cut := plane.cut(outline, index)).any():
+            ax.contour(cut > 0, [0.5], colors="white", linewidths=0.8)
+        ax.axhline(row, color="#8CD2FF", lw=0.5)
+        ax.axvline(at[columns], color="#8CD2FF", lw=0.5)
+        ax.set_title(f"{name} {index}")
 
 
 @figure
-def explored_slice(picture: np.ndarray, plane: str, *, title: str, legend: Mapping[str, str], note: str = "",
-                   cross: Sequence[float] = ()) -> Figure:
-    """A slice as the volume explorer shows it.
+def explored_planes(scan: np.ndarray, spacing: tuple[float, float, float], at: Sequence[int], *, title: str,
+                    legend: Mapping[str, str], label: np.ndarray | None = None, note: str = "") -> Figure:
+    """A study as the volume explorer shows it: three planes with a cross-hair.
 
     Args:
-        picture: uint8 [H, W, 3] of `slice_picture`.
-        plane: Decides the letters.
+        scan: [X, Y, Z] in LPS order.
+        spacing: mm along L, P, S.
+        at: The voxel under the cross-hair.
         title: Above.
         legend: Class -> colour.
+        label: Internal labels [X, Y, Z].
         note: Below, such as what was read at the cross.
-        cross: [x, y] from 0 to 1.
     """
     import matplotlib.pyplot as plt
 
-    wide = WIDTH * 0.5
-    fig, ax = plt.subplots(figsize=(wide, wide * picture.shape[0] / picture.shape[1] + 0.6))
-    draw_picture(ax, picture, plane, cross=cross)
-    ax.set_title(title)
+    fig, axes = plt.subplots(1, 3, figsize=(WIDTH, WIDTH / 2.5))
+    draw_planes(axes, scan, spacing, at, label=label)
+    fig.suptitle(title, fontsize=10)
     if note:
         fig.supxlabel(note, fontsize=9)
     _legend(fig, legend)
@@ -57,40 +63,49 @@ def explored_slice(picture: np.ndarray, plane: str, *, title: str, legend: Mappi
 
 
 @figure
-def explored_subset(pictures: Mapping[str, np.ndarray], plane: str, *, title: str, legend: Mapping[str, str],
-                    weights: np.ndarray | None, modalities: Sequence[str], dice: Mapping[str, float],
-                    unit: tuple[str, float, float] | None = None) -> Figure:
-    """One subset's answer as the modality explorer shows it: pictures, weights by level, Dice by region.
+def explored_subset(scan: np.ndarray, spacing: tuple[float, float, float], at: Sequence[int], *, label: np.ndarray,
+                    outline: np.ndarray | None, title: str, legend: Mapping[str, str], weights: np.ndarray | None,
+                    modalities: Sequence[str], dice: Mapping[str, float],
+                    subsets: Mapping[str, tuple[np.ndarray, Mapping[str, float]]], plane: str = "axial",
+                    note: str = "") -> Figure:
+    """One subset's answer as the modality explorer shows it, and the other answers that are known.
 
     Args:
-        pictures: Title -> uint8 [H, W, 3].
-        plane: Decides the letters.
+        scan: [X, Y, Z] in LPS order.
+        spacing: mm along L, P, S.
+        at: The voxel under the cross-hair.
+        label: The answer [X, Y, Z].
+        outline: The reference [X, Y, Z], or None.
         title: Above the whole.
         legend: Class -> colour.
         weights: [levels, M], or None where the network has none.
         modalities: M names.
         dice: Region -> Dice; empty without a reference.
-        unit: Of the last picture where it is a map: its name and what the ends of the colours stand for.
+        subsets: Name -> (answer [X, Y, Z], region -> Dice) of what is known; drawn small where there are several.
+        plane: Of the small ones.
+        note: Below.
     """
     import matplotlib.pyplot as plt
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
 
-    high, wide, _ = next(iter(pictures.values())).shape
-    fig, axes = plt.subplots(1, len(pictures) + 1, figsize=(WIDTH * 1.15, WIDTH * 0.36 * high / wide + 0.9),
-                             width_ratios=[*(1.2 for _ in pictures), 1])
-    for ax, (name, picture) in zip(axes, pictures.items(), strict=False):
-        draw_picture(ax, picture, plane)
-        ax.set_title(name)
-    if unit:
-        bar = axes[len(pictures) - 1].inset_axes((0.2, -0.05, 0.6, 0.025))
-        colours = ScalarMappable(Normalize(*unit[1:]), "viridis")
-        fig.colorbar(colours, cax=bar, orientation="horizontal", ticks=unit[1:], format="{x:.2f}")
-        bar.tick_params(labelsize=7, length=0, pad=1)
-    draw_weights(axes[-1], weights, modalities)
+    many = len(subsets) if len(subsets) > 2 else 0
+    columns = 8
+    rows = -(-many // columns)
+    fig = plt.figure(figsize=(WIDTH * 1.15, WIDTH * 0.36 + 0.6 + 1.25 * rows))
+    grid = fig.add_gridspec(1 + rows, 1, height_ratios=[2.6, *(1 for _ in range(rows))])
+    top = grid[0].subgridspec(1, 4, width_ratios=[1.15, 1.15, 1.15, 1])
+    axes = [fig.add_subplot(part) for part in top]
+    draw_planes(axes[:3], scan, spacing, at, label=label, outline=outline)
+    draw_weights(axes[3], weights, modalities)
     words = "Dice  " + "   ".join(f"{region} {value:.2f}" for region, value in dice.items()) if dice else ""
-    axes[-1].text(0.5, -0.5, words, ha="center", transform=axes[-1].transAxes)
-    fig.suptitle(title, fontsize=10)
+    fig.suptitle(f"{title}\n{words}".strip(), fontsize=10)
+    cut = Plane(plane, spacing)
+    for i, (name, (answer, scores)) in enumerate(subsets.items() if many else ()):
+        ax = fig.add_subplot(grid[1 + i // columns].subgridspec(1, columns)[i % columns])
+        draw_slice(ax, cut, scan, at[AXIS[plane]], label=answer, marks=False)
+        numbers = "\n" + " ".join(f"{v:.2f}".lstrip("0") for v in list(scores.values())[:3]) if scores else ""
+        ax.set_title(name.replace(" + ", "+") + numbers, fontsize=5.5)
+    if note:
+        fig.supxlabel(note, fontsize=7)
     _legend(fig, legend)
     return fig
 

@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-# Okabe and Ito's palette (2008), which stays distinct under the common forms of colour blindness.
-MODALITY_COLOURS = {"FLAIR": "#0072B2", "T1ce": "#D55E00", "T1": "#009E73", "T2": "#CC79A7",
-                    "C0": "#0072B2", "LGE": "#D55E00"}
+# No colour stands for a scan and for a class, all are told apart under the common forms of colour blindness, and white
+# letters can be read on those of the scans (tests/figures/test_style.py holds all three).
+MODALITY_COLOURS = {"FLAIR": "#0072B2", "T1ce": "#8C510A", "T1": "#5E3C99", "T2": "#B8478C",
+                    "C0": "#0072B2", "LGE": "#8C510A"}
 # A region is not a class: its colour is none of the classes', but for ET, which is both.
 REGION_COLOURS = {"WT": "#56B4E9", "TC": "#7A4FB5", "ET": "#E6B800", "LV": "#0072B2", "RV": "#56B4E9",
                   "myocardium": "#009E73", "oedema": "#E6B800", "oedema_only": "#CC79A7", "scar": "#D55E00"}
 # Internal label -> colour of the overlay: the colour of the outermost region that only this label adds.
-CLASS_COLOURS = ("#000000", "#D55E00", "#009E73", "#F0E442", "#E69F00", "#CC79A7")
+CLASS_COLOURS = ("#000000", "#D55E00", "#009E73", "#F0E442", "#E69F00", "#8FD3FF")
 
 RC = {
     "figure.dpi": 160, "savefig.dpi": 160, "font.size": 10, "axes.titlesize": 10, "axes.labelsize": 10,

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
-from dmaf_lite.evaluation.inference import probabilities_and_weights
+from dmaf_lite.evaluation.inference import subsets_and_weights
 from dmaf_lite.evaluation.metrics import dice
 from dmaf_lite.evaluation.predict import windows_of
 from dmaf_lite.figures.planes import to_lps
 from dmaf_lite.spec import DatasetSpec
+from dmaf_lite.widgets.degrade import degrade
 from dmaf_lite.widgets.sources import Study
 
 Mask = tuple[bool, ...]
@@ -32,6 +34,7 @@ class Answer:
         mean_weights: float [levels, M], their means over the brain; None where there are none.
         dice: Region -> Dice against the reference; empty without one.
         seconds: What the network took.
+        expected: Region -> Dice that the network itself expects (`expected_dice`).
     """
 
     label: np.ndarray
@@ -40,44 +43,84 @@ class Answer:
     mean_weights: np.ndarray | None = None
     dice: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    expected: Mapping[str, float] = field(default_factory=dict)
 
 
-def predictor(study: Study, net: nn.Module, card: Mapping[str, Any], *, overlap: float = 0.25
-              ) -> Callable[[Mask], Answer]:
-    """A function from a subset to the network's answer.
+class Predictor:
+    """A network on one study: subsets in, answers out.
 
     Args:
         study: On the grid of the weights (`on_grid_of`).
         net: The network.
         card: Its card: the window.
         overlap: Of neighbouring windows; half of what evaluations use, for a quicker answer.
-
-    Returns:
-        ``answer(mask)``, mask bool[M] in the order of the study's spec.
     """
-    import monai.inferers  # noqa: F401 seconds to import: now, and not as a part of the first answer
 
-    windows = replace(windows_of(card), overlap=overlap)
-    spec = study.spec
-    empty = np.zeros(next(iter(study.images.values())).shape, np.float32)
-    images = np.stack([study.images.get(name, empty) for name in spec.modalities])
-    brain = (images != 0).any(axis=0)
+    def __init__(self, study: Study, net: nn.Module, card: Mapping[str, Any], *, overlap: float = 0.25) -> None:
+        import monai.inferers  # noqa: F401 seconds to import: now, and not as a part of the first answer
 
-    def answer(mask: Mask) -> Answer:
-        start = time.perf_counter()
-        probabilities, weights = probabilities_and_weights(net, images, np.asarray(mask), settings=windows,
-                                                           every_level=True)
+        self.study, self.net = study, net
+        self.windows = replace(windows_of(card), overlap=overlap)
+        empty = np.zeros(next(iter(study.images.values())).shape, np.float32)
+        self.images = np.stack([study.images.get(name, empty) for name in study.spec.modalities])
+        self.brain = (self.images != 0).any(axis=0)
+        self._busy = threading.Lock()  # one pass at a time: two at once are slower than one after the other
+
+    def __call__(self, mask: Mask) -> Answer:
+        """The answer to one subset."""
+        return self.many([mask])[mask]
+
+    def many(self, masks: Sequence[Mask], images: np.ndarray | None = None) -> dict[Mask, Answer]:
+        """Answers to several subsets; each scan is encoded once.
+
+        Args:
+            masks: bool[M] each, in the order of the study's spec.
+            images: float32[M, X, Y, Z] in place of the study's own.
+        """
+        with self._busy:
+            start = time.perf_counter()
+            found = subsets_and_weights(self.net, self.images if images is None else images, np.asarray(masks),
+                                        settings=self.windows, every_level=True)
+        seconds = (time.perf_counter() - start) / len(masks)
+        return {mask: self._answer(*one, seconds) for mask, one in zip(masks, found, strict=True)}
+
+    def degraded(self, mask: Mask, scan: str, kind: str, level: float) -> tuple[Answer, np.ndarray]:
+        """The answer to a subset of which one scan is made worse (`degrade`), and that scan in LPS order."""
+        images = self.images.copy()
+        index = self.study.spec.modalities.index(scan)
+        images[index] = degrade(images[index], kind, level)
+        return self.many([mask], images)[mask], _turned(images[index], self.study)
+
+    def _answer(self, probabilities: Tensor, weights: Tensor | None, seconds: float) -> Answer:
+        spec, truth = self.study.spec, self.study.label
         best, label = (part.cpu().numpy() for part in probabilities.max(dim=0))
         label = label.astype(np.uint8)
         maps = means = None
         if weights is not None:
-            weights = weights.cpu().numpy()
-            maps = np.stack([_turned(_in_bytes(one), study) for one in weights[0]])
-            means = weights[..., brain].mean(axis=-1)
-        return Answer(_turned(label, study), _turned(_in_bytes(best), study), maps, means,
-                      dice_of(label, study.label, spec), time.perf_counter() - start)
+            values = weights.cpu().numpy()
+            maps = np.stack([_turned(_in_bytes(one), self.study) for one in values[0]])
+            means = values[..., self.brain].mean(axis=-1)
+        return Answer(_turned(label, self.study), _turned(_in_bytes(best), self.study), maps, means,
+                      dice_of(label, truth, spec), seconds, expected_dice(probabilities, label, spec))
 
-    return answer
+
+def predictor(study: Study, net: nn.Module, card: Mapping[str, Any], *, overlap: float = 0.25) -> Predictor:
+    """A function from a subset to the network's answer, see `Predictor`."""
+    return Predictor(study, net, card, overlap=overlap)
+
+
+def expected_dice(probabilities: Tensor, label: np.ndarray, spec: DatasetSpec) -> dict[str, float]:
+    """Region -> the Dice that the network's own probabilities lead one to expect of its answer.
+
+    With P the probability of the region and A the answer: 2 sum_A P / (|A| + sum P), no reference needed.
+    """
+    values = probabilities.float().cpu().numpy()
+    expected = {}
+    for region, members in spec.regions.items():
+        inside, answer = values[sorted(members)].sum(axis=0), spec.region_mask(label, region)
+        total = float(answer.sum() + inside.sum())
+        expected[region] = float(2 * inside[answer].sum() / total) if total > 1e-6 else 1.0
+    return expected
 
 
 def dice_of(label: np.ndarray, truth: np.ndarray | None, spec: DatasetSpec) -> dict[str, float]:

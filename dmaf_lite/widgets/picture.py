@@ -7,39 +7,32 @@ from pathlib import Path
 import anywidget
 import traitlets
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "page"
 
 
 class Picture(anywidget.AnyWidget):
-    """One PNG with letters at its edges, a cross, and an index that arrow keys and wheel change.
+    """One PNG with lines over it, and an index that arrow keys and wheel change.
 
     Attributes:
         png: The picture.
         index, first, last: What keys and wheel move, and its ends; the page changes `index`, Python draws.
         width: In CSS pixels.
-        sides: Letters at the left and right edge; empty for none.
-        cross: [x, y] from 0 to 1, or empty.
         lines: Vertical lines [x, top, bottom] from 0 to 1.
         clicked: [x, y, count], set by the page; the count makes two clicks on one spot two changes.
         caption: Above the picture.
         alt: What it shows, for readers who do not see it.
         unit: What the index counts, for screen readers.
-        probe: Python raises it to ask whether the browser has WebGL2; `webgl2` is the answer, None before it.
     """
 
-    _esm = HERE / "picture.js"
-    _css = HERE / "picture.css"
+    _esm = (HERE / "picture.js").read_text(encoding="utf-8")
+    _css = (HERE / "picture.css").read_text(encoding="utf-8")
     png = traitlets.Bytes().tag(sync=True)
     index = traitlets.Int(0).tag(sync=True)
     first = traitlets.Int(0).tag(sync=True)
     last = traitlets.Int(0).tag(sync=True)
     width = traitlets.Int(400).tag(sync=True)
-    sides = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    cross = traitlets.List(traitlets.Float()).tag(sync=True)
     lines = traitlets.List().tag(sync=True)
     clicked = traitlets.List().tag(sync=True)
     caption = traitlets.Unicode("").tag(sync=True)
     alt = traitlets.Unicode("").tag(sync=True)
-    unit = traitlets.Unicode("slice").tag(sync=True)
-    probe = traitlets.Int(0).tag(sync=True)
-    webgl2 = traitlets.Bool(None, allow_none=True).tag(sync=True)
+    unit = traitlets.Unicode("row").tag(sync=True)

@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 from nibabel.orientations import aff2axcodes, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
-from dmaf_lite.base.provenance import NOT_A_DEVICE
 from dmaf_lite.figures.explorers import class_colours
 from dmaf_lite.figures.planes import fullest_slice, head_box, lps_spacing, to_lps
 from dmaf_lite.figures.style import MODALITY_COLOURS
 from dmaf_lite.spec import DatasetSpec
 from dmaf_lite.widgets.answers import Answer, Mask
 from dmaf_lite.widgets.sources import Study
+from dmaf_lite.widgets.static import BANNER
 
-BANNER = "The weights know synthetic phantoms only: what they say about this study means nothing. " + NOT_A_DEVICE
 RANGE = (0.05, 99.95)  # percentiles of the head between which 255 greys lie
 WINDOW = (1.0, 99.5)  # percentiles of the first window, as in every figure of the kit
 MOST = 256**3  # voxels of a scan that are sent; of a larger study, every second (third, ...) one
@@ -120,6 +119,16 @@ class Scene:
         scale, shift = np.diag(move)[:3], move[:3, 3]
         return {"step": (1 / scale).tolist(), "origin": (0.5 - (shift + 0.5) / scale).tolist()}
 
+    def sample(self, volume: np.ndarray, place: Mapping[str, list[float]]) -> np.ndarray:
+        """A volume on another grid (`place_of`) at the voxels of the scene: the nearest, 0 beside it; as the page does."""
+        index, inside = [], []
+        for axis, n in enumerate(self.shape):
+            j = np.floor((np.arange(n) + 0.5 - place["origin"][axis]) / place["step"][axis]).astype(int)
+            inside.append((j >= 0) & (j < volume.shape[axis]))
+            index.append(np.clip(j, 0, volume.shape[axis] - 1))
+        x, y, z = inside
+        return volume[np.ix_(*index)] * (x[:, None, None] & y[None, :, None] & z)
+
     @property
     def planes(self) -> list[str]:
         """The planes, the one whose pixels are finest first where slices are thick."""
@@ -146,18 +155,21 @@ def _turn(study: Study) -> np.ndarray:
     return inv_ornt_aff(ornt_transform(io_orientation(study.affine), axcodes2ornt("LPS")), shape)
 
 
-def scene_bytes(scene: Scene, *, seen: Study | None = None, card: Mapping[str, Any] | None = None) -> bytes:
+def scene_bytes(scene: Scene, *, seen: Study | None = None, card: Mapping[str, Any] | None = None,
+                greys: int = 255) -> bytes:
     """The message that opens an explorer.
 
     Args:
         scene: What is shown.
         seen: The study on the grid of the answers; None without a network.
         card: Of the weights; its table of Dice by subset tells what a new patient may expect.
+        greys: How many a scan keeps; fewer zip better.
     """
     study, spec, arrays, ranges, windows = scene.study, scene.study.spec, {}, {}, {}
     for name, image in study.images.items():
-        greys, (ranges[name], windows[name]) = _bytes_of(scene.crop(image))
-        arrays[f"scan/{name}"] = greys, {}
+        scan, (ranges[name], windows[name]) = _bytes_of(scene.crop(image))
+        step = max(1, 254 // greys)
+        arrays[f"scan/{name}"] = np.where(scan == 0, 0, (scan - 1) // step * step + 1 + step // 2).astype(np.uint8), {}
     if study.label is not None:
         arrays["reference"] = scene.crop(study.label), {}
     grid = study if seen is None else seen

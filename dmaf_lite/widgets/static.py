@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from dmaf_lite.base.provenance import NOT_A_DEVICE
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+BANNER = "The weights know synthetic phantoms only: what they say about this study means nothing. " + NOT_A_DEVICE
 # matplotlib is not made for threads, and a training that is watched live is drawn by one.
 DRAWING = threading.RLock()
 
@@ -30,6 +33,12 @@ class Pictured:
 
     Saved notebooks and HTML pages have no kernel: they show this picture where the widget was.
     """
+
+    @property
+    def banner(self) -> str:
+        """What has to be said beside every picture of a study that is not synthetic; else empty."""
+        study = getattr(self, "study", None)
+        return "" if study is None or study.synthetic else f" {BANNER}"
 
     def figure(self) -> Figure | None:
         """The present state as a static figure; None while there is nothing to show."""

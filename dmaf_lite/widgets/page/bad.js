@@ -3,8 +3,8 @@
 const KINDS = { noise: ["noise", "standard deviations"], bias: ["uneven brightness", "e-folds from end to end"],
   motion: ["motion", "voxels"] };
 
-/** The panel. `host.degrade({scan, kind, level, key})` answers with {header, volumes}. `view()` is how slices are shown. */
-function makeBadScan(scene, host, view) {
+/** The panel. `give.degrade({scan, kind, level, key})` and `give.answer(key)` promise answers. `view()` is how slices are shown. */
+function makeBadScan(scene, give, view) {
   const given = scene.modalities.filter((_, i) => scene.given[i]);
   let scan = given[0], kind = "noise", level = 0, key = "", asking = null, wanted = null, now = null, without = null;
   const curves = new Map(); // "scan/kind" -> Map(level -> header)
@@ -42,8 +42,8 @@ function makeBadScan(scene, host, view) {
       root.classList.add("dmaf-x-stale");
       try {
         const alone = [...request.key].map((is, i) => (i === scene.modalities.indexOf(request.scan) ? "0" : is)).join("");
-        const answer = await host.degrade(request);
-        const other = alone.includes("1") ? await host.answer(alone) : null;
+        const answer = await give.degrade(request);
+        const other = alone.includes("1") ? await give.answer(alone) : null;
         if (request.scan === scan && request.kind === kind && request.key === key) {
           curve().set(request.level, answer.header);
           if (request.level === 0 || !curve().has(0)) { if (request.level) wanted ??= { ...request, level: 0 }; }

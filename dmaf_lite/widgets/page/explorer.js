@@ -1,6 +1,6 @@
 // The explorer: state, parts, keys. What is seen never waits for Python; only answers of the network do.
 //
-// `host` is where it lives: {ask(key), answer(key), degrade(request), save(key), changed(state), network} - all optional.
+// `host` is where it lives: {network, ask(key), degrade(request) -> bytes, save(key), changed(state), saved}, all optional.
 // Returns {receive(buffer), fail(key, words), progress(words, share), set(state), state, close()}.
 
 const HELP = [["1 to 9", "switch a scan on or off"], ["Up, Down, wheel, swipe", "one slice"], ["Page Up, Page Down", "ten slices"],
@@ -22,9 +22,18 @@ function createExplorer(root, buffer, host = {}) {
   const known = new Map(), largest = {};
   const state = { on: full, scan: "", at: [...scene.start], plane: 0, layout: "planes", windows: structuredClone(scene.windows),
     zoom: 1, pans: [[0, 0], [0, 0], [0, 0]], opacity: 0.5, outlined: false, labels: true, hidden: [], reference: scene.reference && Boolean(host.network),
-    compare: "", pinned: "", map: "", tool: "window", ...host.saved };
+    compare: "", pinned: "", map: "", tool: "window" };
+  adopt(host.saved ?? {});
   let shownKey = "", guess = null, ruler = null, boxes = [], tick = 0, tilesDue = 0, closed = false;
   const colours = scene.class_colours, colourBytes = colours.map(rgb);
+
+  /** Take over what an address or Python says, as far as it fits this study. */
+  function adopt({ on, at, scan, ...others }) {
+    if (on && keys.includes(on)) state.on = on;
+    if (at?.length === 3) state.at = at.map((v, a) => Math.min(Math.max(Math.round(v) || 0, 0), scene.shape[a] - 1));
+    if (scan !== undefined) state.scan = names.includes(scan) ? scan : "";
+    for (const [name, value] of Object.entries(others)) if (name in state && typeof value === typeof state[name]) state[name] = value;
+  }
 
   // -- what is shown --------------------------------------------------------------------------------------------------
   const shown = () => known.get(state.on) ?? known.get(shownKey);
@@ -66,7 +75,7 @@ function createExplorer(root, buffer, host = {}) {
   const legend = make("legend", { role: "group", "aria-label": "classes; press to hide" }, scene.classes.slice(1).map((name, i) =>
     make("button.class", { type: "button", "aria-pressed": true, on: { click: (event) => { flip(state.hidden, i + 1); pressed(event.currentTarget, !state.hidden.includes(i + 1)); draw(); } } },
       make("i.chip", { style: { background: colours[i + 1] } }), name)), make("span.differs"));
-  const bad = host.degrade ? makeBadScan(scene, host, () => ({ ...look(), axis: axes[state.plane], index: state.at[axes[state.plane]], scans,
+  const bad = host.degrade ? makeBadScan(scene, { answer, degrade: async (request) => unpack(await host.degrade(request), scene.shape) }, () => ({ ...look(), axis: axes[state.plane], index: state.at[axes[state.plane]], scans,
     box: boxes[state.plane] ?? boxOf(state.plane) })) : null;
   const badPart = bad && make("details.more", { on: { toggle: () => badPart.open && bad.begin(state.on) } }, make("summary", {}, "A bad scan, or no scan?"), bad.root);
   const solid = makeSolid(scene, () => ({ ...look(), at: state.at, head: scans[scanShown()] }), (at) => { state.at = at; moved(); });
@@ -235,11 +244,20 @@ function createExplorer(root, buffer, host = {}) {
     } else says.textContent = `${scanShown()}. Keys 1 to ${names.length} change the scan; ? lists all keys.`;
     draw();
   }
+  /** The answer to a subset, now or when it has come. */
+  const waiting = new Map();
+  function answer(key) {
+    if (known.has(key)) return Promise.resolve(known.get(key));
+    host.ask?.(key);
+    return new Promise((done, failed) => waiting.set(key, { done, failed }));
+  }
   function receive(bytes) {
     const answer = unpack(bytes, scene.shape), { key } = answer.header;
     answer.counts = countRegions(answer.volumes.label, scene.regions);
     for (const [region, value] of Object.entries(scores(answer, scene))) largest[region] = Math.max(largest[region] ?? 0, value);
     known.set(key, answer);
+    waiting.get(key)?.done(answer);
+    waiting.delete(key);
     if (key === full) boxes = [];
     if (key === state.on || !shownKey) shownKey = key;
     const done = known.size / Math.max(keys.length, 1);
@@ -315,9 +333,9 @@ function createExplorer(root, buffer, host = {}) {
   refresh();
   if (host.network && !known.has(state.on)) host.ask?.(state.on);
   return { receive, state, scene, element: main, known,
-    fail(key, words) { if (key === state.on) says.textContent = `${nameOf(key, scene)}: no answer. ${words}`; },
+    fail(key, words) { waiting.get(key)?.failed(new Error(words)); waiting.delete(key); if (key === state.on) says.textContent = `${nameOf(key, scene)}: no answer. ${words}`; },
     progress(words, share) { Object.assign(bar, { hidden: false }); if (share === null) bar.removeAttribute("value"); else bar.value = share; if (words) says.textContent = words; },
-    set(changes) { Object.assign(state, changes); if (changes.on) select(changes.on); else refresh(); },
+    set(changes) { adopt(changes); select(state.on); },
     close() { closed = true; sizes.disconnect(); stops.forEach((stop) => stop()); cancelAnimationFrame(tick); clearTimeout(tilesDue); known.clear(); main.remove(); } };
 }
 

@@ -15,11 +15,10 @@ function render({ model, el }) {
   root.setAttribute("role", "slider");
   root.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys to move between cells
   root.innerHTML = `<div class="dmaf-caption"></div><div class="dmaf-frame"><img draggable="false" alt="">
-    <span class="dmaf-side dmaf-left"></span><span class="dmaf-side dmaf-right"></span>
     <div class="dmaf-marks"></div></div>`;
   el.append(root);
   const [caption, frame] = root.children;
-  const [image, left, right, marks] = frame.children;
+  const [image, marks] = frame.children;
   let address = null;
 
   function picture() {
@@ -35,19 +34,12 @@ function render({ model, el }) {
     caption.textContent = model.get("caption");
     caption.hidden = !model.get("caption");
     image.alt = model.get("alt");
-    [left.textContent, right.textContent] = [...model.get("sides"), "", ""];
     const values = { label: model.get("caption") || model.get("unit"), valuemin: model.get("first"),
       valuemax: model.get("last"), valuenow: model.get("index"), valuetext: model.get("alt") };
     for (const [name, value] of Object.entries(values)) root.setAttribute(`aria-${name}`, value);
   }
   function overlay() {
     marks.replaceChildren();
-    const [x, y] = model.get("cross");
-    if (x !== undefined) {
-      const cross = marks.appendChild(document.createElement("div"));
-      cross.className = "dmaf-cross";
-      Object.assign(cross.style, { left: `${100 * x}%`, top: `${100 * y}%` });
-    }
     for (const [at, top, bottom] of model.get("lines")) {
       const line = marks.appendChild(document.createElement("div"));
       line.className = "dmaf-line";
@@ -89,24 +81,14 @@ function render({ model, el }) {
     model.set("clicked", [...at, (model.get("clicked")[2] ?? 0) + 1]);
     model.save_changes();
   });
-  function probe() {
-    const canvas = document.createElement("canvas");
-    const context = canvas.getContext("webgl2");
-    model.set("webgl2", Boolean(context));
-    model.save_changes();
-    context?.getExtension("WEBGL_lose_context")?.loseContext();
-  }
-
   model.on("change:png", picture);
-  for (const name of ["index", "first", "last", "width", "sides", "caption", "alt"]) model.on(`change:${name}`, words);
-  for (const name of ["cross", "lines"]) model.on(`change:${name}`, overlay);
-  model.on("change:probe", probe);
+  for (const name of ["index", "first", "last", "width", "caption", "alt"]) model.on(`change:${name}`, words);
+  model.on("change:lines", overlay);
   picture(); words(); overlay();
   return () => {
     model.off("change:png", picture);
-    for (const name of ["index", "first", "last", "width", "sides", "caption", "alt"]) model.off(`change:${name}`, words);
-    for (const name of ["cross", "lines"]) model.off(`change:${name}`, overlay);
-    model.off("change:probe", probe);
+    for (const name of ["index", "first", "last", "width", "caption", "alt"]) model.off(`change:${name}`, words);
+    model.off("change:lines", overlay);
     if (address) URL.revokeObjectURL(address);
   };
 }
