@@ -49,15 +49,13 @@ def explored_planes(scan: np.ndarray, spacing: tuple[float, float, float], at: S
         title: Above.
         legend: Class -> colour.
         label: Internal labels [X, Y, Z].
-        note: Below, such as what was read at the cross.
+        note: Below the title, such as what was read at the cross.
     """
     import matplotlib.pyplot as plt
 
     fig, axes = plt.subplots(1, 3, figsize=(WIDTH, WIDTH / 2.5))
     draw_planes(axes, scan, spacing, at, label=label)
-    fig.suptitle(title, fontsize=10)
-    if note:
-        fig.supxlabel(note, fontsize=9)
+    fig.suptitle(f"{title}\n{note}".strip(), fontsize=9)
     _legend(fig, legend)
     return fig
 
@@ -83,29 +81,27 @@ def explored_subset(scan: np.ndarray, spacing: tuple[float, float, float], at: S
         dice: Region -> Dice; empty without a reference.
         subsets: Name -> (answer [X, Y, Z], region -> Dice) of what is known; drawn small where there are several.
         plane: Of the small ones.
-        note: Below.
+        note: Below the title.
     """
     import matplotlib.pyplot as plt
 
     many = len(subsets) if len(subsets) > 2 else 0
-    columns = 8
+    columns = 5
     rows = -(-many // columns)
-    fig = plt.figure(figsize=(WIDTH * 1.15, WIDTH * 0.36 + 0.6 + 1.25 * rows))
-    grid = fig.add_gridspec(1 + rows, 1, height_ratios=[2.6, *(1 for _ in range(rows))])
+    fig = plt.figure(figsize=(WIDTH * 1.15, WIDTH * 0.36 + 0.6 + 2.1 * rows))
+    grid = fig.add_gridspec(1 + rows, 1, height_ratios=[1.7, *(1 for _ in range(rows))])
     top = grid[0].subgridspec(1, 4, width_ratios=[1.15, 1.15, 1.15, 1])
     axes = [fig.add_subplot(part) for part in top]
     draw_planes(axes[:3], scan, spacing, at, label=label, outline=outline)
     draw_weights(axes[3], weights, modalities)
     words = "Dice  " + "   ".join(f"{region} {value:.2f}" for region, value in dice.items()) if dice else ""
-    fig.suptitle(f"{title}\n{words}".strip(), fontsize=10)
+    fig.suptitle("\n".join(filter(None, (title, words, note))), fontsize=9)
     cut = Plane(plane, spacing)
     for i, (name, (answer, scores)) in enumerate(subsets.items() if many else ()):
         ax = fig.add_subplot(grid[1 + i // columns].subgridspec(1, columns)[i % columns])
         draw_slice(ax, cut, scan, at[AXIS[plane]], label=answer, marks=False)
         numbers = "\n" + " ".join(f"{v:.2f}".lstrip("0") for v in list(scores.values())[:3]) if scores else ""
-        ax.set_title(name.replace(" + ", "+") + numbers, fontsize=5.5)
-    if note:
-        fig.supxlabel(note, fontsize=7)
+        ax.set_title(name.replace(" + ", "+") + numbers, fontsize=9)
     _legend(fig, legend)
     return fig
 

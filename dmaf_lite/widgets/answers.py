@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from dmaf_lite.data.damage import damage
+from dmaf_lite.evaluation.expected import expected_dice
 from dmaf_lite.evaluation.inference import subsets_and_weights
 from dmaf_lite.evaluation.metrics import dice
 from dmaf_lite.evaluation.predict import windows_of
 from dmaf_lite.figures.planes import to_lps
 from dmaf_lite.spec import DatasetSpec
-from dmaf_lite.widgets.degrade import degrade
 from dmaf_lite.widgets.sources import Study
 
 Mask = tuple[bool, ...]
@@ -85,10 +86,10 @@ class Predictor:
         return {mask: self._answer(*one, seconds) for mask, one in zip(masks, found, strict=True)}
 
     def degraded(self, mask: Mask, scan: str, kind: str, level: float) -> tuple[Answer, np.ndarray]:
-        """The answer to a subset of which one scan is made worse (`degrade`), and that scan in LPS order."""
+        """The answer to a subset of which one scan is made worse (`damage`), and that scan in LPS order."""
         images = self.images.copy()
         index = self.study.spec.modalities.index(scan)
-        images[index] = degrade(images[index], kind, level)
+        images[index] = damage(images[index], kind, level)
         return self.many([mask], images)[mask], _turned(images[index], self.study)
 
     def _answer(self, probabilities: Tensor, weights: Tensor | None, seconds: float) -> Answer:
@@ -101,26 +102,12 @@ class Predictor:
             maps = np.stack([_turned(_in_bytes(one), self.study) for one in values[0]])
             means = values[..., self.brain].mean(axis=-1)
         return Answer(_turned(label, self.study), _turned(_in_bytes(best), self.study), maps, means,
-                      dice_of(label, truth, spec), seconds, expected_dice(probabilities, label, spec))
+                      dice_of(label, truth, spec), seconds, expected_dice(probabilities.float().cpu().numpy(), spec))
 
 
 def predictor(study: Study, net: nn.Module, card: Mapping[str, Any], *, overlap: float = 0.25) -> Predictor:
     """A function from a subset to the network's answer, see `Predictor`."""
     return Predictor(study, net, card, overlap=overlap)
-
-
-def expected_dice(probabilities: Tensor, label: np.ndarray, spec: DatasetSpec) -> dict[str, float]:
-    """Region -> the Dice that the network's own probabilities lead one to expect of its answer.
-
-    With P the probability of the region and A the answer: 2 sum_A P / (|A| + sum P), no reference needed.
-    """
-    values = probabilities.float().cpu().numpy()
-    expected = {}
-    for region, members in spec.regions.items():
-        inside, answer = values[sorted(members)].sum(axis=0), spec.region_mask(label, region)
-        total = float(answer.sum() + inside.sum())
-        expected[region] = float(2 * inside[answer].sum() / total) if total > 1e-6 else 1.0
-    return expected
 
 
 def dice_of(label: np.ndarray, truth: np.ndarray | None, spec: DatasetSpec) -> dict[str, float]:

@@ -92,7 +92,7 @@ class ModalityExplorer(Canvas):
             self.desk.ask_all(masks)
 
     def degraded(self, scan: str, kind: str, level: float, mask: Mask | None = None) -> Answer:
-        """The answer with one scan made worse (`degrade`): what the panel below the tiles shows.
+        """The answer with one scan made worse (`damage`): what the panel below the tiles shows.
 
         Args:
             scan: Its name.

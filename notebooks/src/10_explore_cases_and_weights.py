@@ -28,6 +28,7 @@ layout: str = "phantom"  # or a real layout, such as brats2020: how the files in
 case_folder: str = ""  # a folder with the NIfTI files of one study; empty: a synthetic study is made
 look_spacing: float = 1.5  # mm; voxels of the synthetic study
 weights_file: str = ""  # empty: the shipped weights, which know phantoms only
+noise_levels: list = [0, 1, 2, 3]  # of the bad scan, in standard deviations
 subsets_computed: int = 15  # how many subsets to compute at once; all 15 take half a minute
 cases_train: int = 24  # synthetic cases of the cohort that the short training uses (as in lesson 06)
 cases_val: int = 4  # the same, for choosing settings
@@ -55,21 +56,23 @@ from dmaf_lite.spec import BRATS
 from dmaf_lite.training.runlog import read_log
 from dmaf_lite.widgets import ModalityExplorer, TrainingExplorer, VolumeExplorer, folder_study, phantom_study
 
-print("explorers without WebGL and without network; 3-D on demand")
+print("explorers without WebGL and without network")
 
 # %% [markdown]
 # ## 1 · A study to look through
 #
-# Choose a scan, a plane, a slice. The first view is the slice with the most tumour.
+# Three planes meet in one cross-hair: where it stands in one of them, it stands in all. The first view is the slice with
+# the most tumour. The pictures are drawn by your browser, so nothing here waits for Python.
 #
 # | key, mouse, control | what it does |
 # |---|---|
-# | arrow keys, wheel over the picture | one slice on or back (click the picture first, so that the keys go there) |
-# | Page Up, Page Down; Home, End | ten slices; first and last |
-# | click | reads all scans and the label at that voxel; the other planes then open at it |
-# | *window* | darkest and brightest grey, in percentiles of the head |
-# | *labels* | how much of the reference covers the scan; 0 shows the scan alone |
-# | *3-D* | three planes and a rendering, where the browser has WebGL2 |
+# | click; arrow keys, wheel or swipe | move the cross-hair; one slice on or back |
+# | drag | the grey window: to the right is wider, down is darker (the numbers say centre and width) |
+# | Ctrl and wheel, **+** and **−**, pinch | zoom; a double click goes back |
+# | **1** to **4** | the scans; *all scans* shows them side by side |
+# | *measure* | a distance in mm |
+# | *In three dimensions* | head and labels as a body that you turn; no graphics card is needed |
+# | **?** | the list of all keys |
 #
 # **Look for** the oedema (ED), brightest in FLAIR (on T2 it is bright, too, but fluid is brighter); the enhancing rim (ET)
 # in T1ce and nowhere else; the dark core (NCR/NET) inside it. **R** and **L** are the patient's sides: you look at the patient from the feet.
@@ -83,11 +86,11 @@ explorer = VolumeExplorer(study)
 explorer
 
 # %% tags=["check"]
-sharp = VolumeExplorer(study).picture.png
-explorer.index.value += 1  # what the slider does in the page
-assert explorer.picture.png != sharp, "another slice, another picture"
-explorer.index.value -= 1
-assert explorer.picture.png == sharp, "and back again"
+before, words = list(explorer.at), explorer.read()
+explorer.go(axis=2, index=before[2] + 3)  # what three keys do in the page
+assert explorer.at == [*before[:2], before[2] + 3] and explorer.read() != words, "three slices on, another voxel"
+explorer.go(axis=2, index=before[2])
+assert explorer.read() == words, "and back again"
 
 # %% [markdown]
 # ## 2 · From a scan to a picture
@@ -111,33 +114,32 @@ for name, (a, b) in {"default": window(scan), "narrow": tuple(np.percentile(insi
 
 # %% [markdown]
 # The file says by its **affine** where each voxel lies in the patient, and scanners do not agree on the order of the axes. So
-# volumes are turned before they are cut: columns run to the patient's left, rows to the back (axial) or down. A click goes
-# the same way backwards.
+# volumes are turned before they are shown: the first index runs to the patient's left, the second to the back, the third
+# up (LPS). The voxel under the cross-hair goes the same way backwards, to the file.
 
 # %%
-frame = explorer.frame
-clicked = (0.25, 0.5)  # a quarter from the left edge, half way down
-voxel = frame.voxel(*clicked, explorer.index.value)
-print(f"{explorer.plane.value} slice {explorer.index.value}, click at {clicked}")
-print(explorer.read(voxel))
+print("cross-hair at", explorer.at, "of", explorer.frame.shape)
+print(explorer.read())
+in_file = (explorer.frame.to_file @ [*explorer.at, 1])[:3].round().astype(int)
+print("in the file: voxel", in_file.tolist())
 
 # %% tags=["check"]
-back = frame.point(voxel)
-assert np.abs(np.subtract(back, clicked)).max() < 0.05, "the voxel's middle is where the click was, within a voxel"
-left_half = frame.voxel(0.9, 0.5, 0)[0] > frame.voxel(0.1, 0.5, 0)[0]
-assert left_half, "LPS: the first index grows to the patient's left, which is the right side of the picture"
+shown = explorer.scans[next(iter(study.images))][tuple(explorer.at)]
+assert shown == scan[tuple(in_file)], "the voxel that is shown is the voxel of the file"
+mm = [study.affine @ explorer.frame.to_file @ [*voxel, 1] for voxel in ([0, 0, 0], [1, 0, 0])]
+assert (mm[1] - mm[0])[0] < 0, "one on is to the patient's left: files count mm to the right"
 assert np.allclose(greys(np.array([-5.0, 0, 50, 100, 900]), 0, 100), [0, 0, 127.5, 255, 255]), "greys are clipped"
 
 # %% [markdown]
 # ## 3 · Take scans away
 #
-# Now a network: switch scans off above, and watch what happens below. Left, the segmentation, with the outline of the
-# reference in white; right, whatever you choose: the **reference**, the **confidence**, or the **weight** of one scan.
+# Now a network. Press **1** to **4**, or the coloured buttons, and watch: colours are the segmentation, the dashed white line
+# is the reference. The bars on the right are the Dice of each region, with a mark where all scans stand. Below them are the
+# weights $A_m^l$ of lesson 03, their mean over the brain, one bar per level $l$: full size on top, the coarsest last. A
+# missing scan has weight 0, exactly, and the others share what it had.
 #
-# The bars are the weights $A_m^l$ of lesson 03, their mean over the brain, one bar per level $l$: full size on top, the
-# coarsest last. A missing scan has weight 0, exactly, and the others share what it had.
-#
-# The first answer is there at once; the next ones are computed while you wait, the newest question first, and kept.
+# The small pictures are **all subsets at once**, at the present slice: full dots are the scans that are given, the numbers
+# are Dice (WT, TC, ET). They come while you look; a click shows one of them large.
 
 # %%
 weights = load_weights(Path(weights_file) if weights_file else shipped())
@@ -145,19 +147,20 @@ modalities = ModalityExplorer(study, weights)
 modalities
 
 # %% [markdown]
-# **Try**, in this order:
+# **Try**, in this order (tick *guess first*, and say which region will lose most before you see it):
 #
-# 1. Switch T1ce off. The rim (ET) is lost or guessed, and the outline tells where.
+# 1. Switch T1ce off. The rim (ET) is lost or guessed; *against all scans* paints what was lost and what was gained.
 # 2. T1ce alone: the core is there, the oedema frays.
 # 3. All but FLAIR: little is lost, since T2 shows the same water.
-# 4. Choose *weight of T1ce* on the right: where does the network lean on it? Then switch FLAIR off, and see in the bars
-#    who takes what FLAIR had, level by level.
+# 4. Choose *weight of T1ce* in place of *labels*: where does the network lean on it? Then switch FLAIR off, and see in the
+#    bars who takes what FLAIR had, level by level.
+# 5. With one scan left, read *Which scan next?*: once with hindsight, once for a new patient, from the mean of test cases.
 
 # %%
 everything = tuple(name in study.images for name in BRATS.modalities)
 modalities.choose(everything)
-modalities.view.value = "weight of " + modalities.scan
-full = modalities.answer
+modalities.look(map="weight/" + modalities.scan)
+full = modalities.given
 print(dict(zip(BRATS.modalities, full.mean_weights[0].astype(float).round(2).tolist(), strict=True)))
 
 # %% tags=["check"]
@@ -165,18 +168,17 @@ np.testing.assert_allclose(full.mean_weights.sum(axis=1), 1, atol=0.01)  # one s
 alone = next(mask for mask in modalities.masks if sum(mask) == 1)
 modalities.choose(alone)
 if not modalities.background:  # else it comes in a moment
-    np.testing.assert_allclose(modalities.answer.mean_weights, np.tile(alone, (len(full.mean_weights), 1)), atol=1e-3)
-assert alone == modalities.mask, "the toggles follow"
+    np.testing.assert_allclose(modalities.given.mean_weights, np.tile(alone, (len(full.mean_weights), 1)), atol=1e-3)
+assert alone == modalities.mask, "the buttons follow"
 modalities.choose(everything)
 
 # %% [markdown]
 # ## 4 · All subsets
 #
-# The button *compute all* fills the table; a click on a row shows that subset. Here we ask for it in code.
+# What the small pictures show, in numbers.
 
 # %%
 modalities.compute_all(modalities.masks[::-1][:subsets_computed], wait=True)
-modalities.choose(everything)
 known = {mask: answer for mask, answer in modalities.desk.known.items() if answer.dice}
 
 # %%
@@ -199,15 +201,54 @@ if known:
 for answer in list(known.values())[:3]:
     again = {r: dice(BRATS.region_mask(answer.label, r), BRATS.region_mask(modalities.reference, r))
              for r in BRATS.regions}
-    assert again == dict(answer.dice), "the table's Dice is that of the picture"
+    assert again == dict(answer.dice), "the numbers are those of the pictures"
 if not case_folder and not weights_file and "T1ce" in loss:
     assert max(loss, key=lambda name: loss[name]["ET"]) == "T1ce", "only T1ce shows what enhances"
 
 # %% [markdown]
-# ## 5 · Is it right where it is sure?
+# ## 5 · A bad scan, or no scan?
 #
-# The **confidence** is the probability of the class that won. Its map is low along borders, where two classes meet. But a
-# network may be sure and wrong: only a comparison with a reference tells.
+# A scan can be there and be bad: noise, uneven brightness, a patient who moved. Open *A bad scan, or no scan?* below the
+# small pictures, choose one, and slide: left the answer with the bad scan, right the answer without it, and a curve that
+# grows while you slide. Where it falls below the dashed line, the scan does harm.
+#
+# Does attention notice, and turn away from the bad scan? The next cell asks, with noise of growing strength.
+
+# %%
+bad = "FLAIR" if "FLAIR" in study.images else next(iter(study.images))
+m = BRATS.modalities.index(bad)
+rest = tuple(there and i != m for i, there in enumerate(everything))
+kept = {level: modalities.degraded(bad, "noise", level, mask=everything) for level in noise_levels}
+for level, answer in kept.items():
+    score = np.mean(list((answer.dice or answer.expected).values()))
+    print(f"noise {level:g}: Dice {score:.3f}, mean weight of {bad} {answer.mean_weights[:, m].mean():.2f}")
+left_out = modalities.predict(rest) if any(rest) else full
+print(f"without {bad}: Dice {np.mean(list((left_out.dice or left_out.expected).values())):.3f}")
+
+# %% [markdown]
+# The weight hardly moves: it was learned from good scans and absent ones, never from bad ones. What helps is to predict
+# **with and without** the scan, and to keep the answer that *expects* the higher Dice of itself. With the probability
+# $P_i$ of a region in voxel $i$ and the answer $A$ (the voxels where the region wins),
+# $$ \widehat{D} = \frac{2 \sum_{i \in A} P_i}{|A| + \sum_i P_i} , $$
+# which needs no reference.
+
+# %%
+for level, answer in kept.items():
+    sure, without = (np.mean(list(a.expected.values())) for a in (answer, left_out))
+    print(f"noise {level:g}: expected {sure:.3f} with it, {without:.3f} without: {'keep' if sure >= without else 'leave out'}")
+
+# %% tags=["check"]
+worst = kept[max(kept)]
+assert all(0 <= v <= 1 for v in worst.expected.values()), "an expected Dice is a Dice"
+moved = np.abs(worst.mean_weights[:, m] - full.mean_weights[:, m]).max()
+assert 0 < moved < 0.5, "another picture, other weights; but the scan is not given up"
+np.testing.assert_allclose(kept[0].mean_weights, full.mean_weights, atol=1e-3)  # no noise, the same answer
+
+# %% [markdown]
+# ## 6 · Is it right where it is sure?
+#
+# The **confidence** is the probability of the class that won. Its map (*confidence* in place of *labels*) is low along
+# borders, where two classes meet. But a network may be sure and wrong: only a comparison with a reference tells.
 
 # %%
 answer, truth = full, modalities.reference
@@ -239,15 +280,14 @@ if truth is not None:
 # **overconfident**. Look where the confidence is low:
 
 # %% tags=["hide-input"]
-modalities.view.value = "confidence"
 modalities
 
 # %% [markdown]
 # What weights and confidence do **not** say: a high weight is no proof that a scan mattered (take it away and look at the
 # Dice), and a sure network that meets a patient unlike its training cases stays sure. The shipped weights know phantoms
-# only: on a real patient, their confidence means nothing.
+# only: on a real patient, their confidence means nothing, and a red banner says so.
 #
-# ## 6 · Watch a training
+# ## 7 · Watch a training
 #
 # A run writes `log.csv` as it goes. This view reads it: loss terms, and for each modality the distillation gap, the loss
 # weight and the update factor of lesson 06. Keys, wheel and click move a line through the steps. Press *live* and it
@@ -336,7 +376,7 @@ exercises.check_10_2(most_missed)
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 10.3 · A question
-# On the right you see *weight of T1ce*: bright all over the brain, not only in the rim. Does the network waste T1ce?
+# You choose the map *weight of T1ce*: bright all over the brain, not only in the rim. Does the network waste T1ce?
 #
 # <details><summary>Answer</summary>
 #

@@ -1,7 +1,7 @@
 // A bad scan, or no scan? One scan is made worse by hand; a curve grows, and a line says what leaving it out would give.
 
-const KINDS = { noise: ["noise", "standard deviations"], bias: ["uneven brightness", "e-folds from end to end"],
-  motion: ["motion", "voxels"] };
+const KINDS = { noise: ["noise", "standard deviations"], bias: ["uneven brightness", "deviations of its logarithm"],
+  motion: ["motion", "voxels, as a deviation"] };
 
 /** The panel. `give.degrade({scan, kind, level, key})` and `give.answer(key)` promise answers. `view()` is how slices are shown. */
 function makeBadScan(scene, give, view) {
