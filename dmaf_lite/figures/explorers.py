@@ -24,7 +24,7 @@ TERMS = {"total": "#000000", "seg": "#332288", "deep": "#88CCEE", "unimodal": "#
 
 def draw_planes(axes: Sequence[Axes], scan: np.ndarray, spacing: tuple[float, float, float], at: Sequence[int], *,
                 label: np.ndarray | None = None, outline: np.ndarray | None = None) -> None:
-    """Three planes of an LPS scan through the voxel `at`, with labels over it and the borders of a reference in white."""
+    """Three planes of an LPS scan through the voxel `at`, labels over it, a reference as white borders."""
     for ax, name in zip(axes, PLANES, strict=True):
         plane, index = Plane(name, spacing), at[AXIS[name]]
         draw_slice(ax, plane, scan, index, label=label)

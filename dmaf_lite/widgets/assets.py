@@ -39,6 +39,5 @@ def page(title: str, code: str, body: str = "", *, nonce: str = "") -> str:
     mark = f' nonce="{nonce}"' if nonce else ""
     return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">\n'
-            f"<style{mark}>:root {{ color-scheme: light dark; }} body {{ margin: 0; background: light-dark(#fff, #15171a);"
-            f" }}\n{styles()}</style></head>\n<body><main id=\"dmaf-x\">{body}</main>\n"
+            f"<style{mark}>\n{styles()}</style></head>\n<body><main id=\"dmaf-x\">{body}</main>\n"
             f"<script{mark}>\n(() => {{ \"use strict\";\n{code}\n}})();\n</script></body></html>\n")

@@ -11,13 +11,13 @@ from tqdm.auto import tqdm
 
 from dmaf_lite.figures.explorers import class_colours, explored_subset
 from dmaf_lite.widgets.answers import FULL, Answer, Mask, Predictor, name_of, subsets_of
-from dmaf_lite.widgets.canvas import Canvas
 from dmaf_lite.widgets.desk import Desk, in_background
 from dmaf_lite.widgets.scene import Scene, answer_bytes, key_of, mask_of, scene_bytes
 from dmaf_lite.widgets.sources import Study, on_grid_of
+from dmaf_lite.widgets.viewer import Viewer
 
 
-class ModalityExplorer(Canvas):
+class ModalityExplorer(Viewer):
     """One study, any subset of its scans, and what a network makes of it.
 
     Args:

@@ -120,7 +120,7 @@ class Scene:
         return {"step": (1 / scale).tolist(), "origin": (0.5 - (shift + 0.5) / scale).tolist()}
 
     def sample(self, volume: np.ndarray, place: Mapping[str, list[float]]) -> np.ndarray:
-        """A volume on another grid (`place_of`) at the voxels of the scene: the nearest, 0 beside it; as the page does."""
+        """A volume on another grid (`place_of`) at the voxels of the scene: the nearest, 0 beside it."""
         index, inside = [], []
         for axis, n in enumerate(self.shape):
             j = np.floor((np.arange(n) + 0.5 - place["origin"][axis]) / place["step"][axis]).astype(int)
@@ -139,7 +139,7 @@ class Scene:
 
     @property
     def middle(self) -> list[int]:
-        """A first look: the slice with the most label and the middle of the label there, else the middle of the head."""
+        """A first look: the fullest slice and the middle of the label, else the middle of the head."""
         label = None if self.study.label is None else self.crop(self.study.label)
         if label is None or not label.any():
             return [n // 2 for n in self.shape]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dmaf_lite.figures.explorers import class_colours, explored_planes
-from dmaf_lite.widgets.canvas import Canvas
 from dmaf_lite.widgets.scene import Scene, scene_bytes
 from dmaf_lite.widgets.sources import Study
+from dmaf_lite.widgets.viewer import Viewer
 
 
-class VolumeExplorer(Canvas):
+class VolumeExplorer(Viewer):
     """A study under the hand.
 
     Args:

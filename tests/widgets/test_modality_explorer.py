@@ -1,6 +1,8 @@
 """The modality explorer without a browser: questions, answers, and what happens when they cross."""
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ from widget_cases import FRONT, LEFT, SHAPE, TOP, quick_answer, small_study
 from dmaf_lite.evaluation.inference import WindowSettings, probabilities_and_weights
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.spec import BRATS
-from dmaf_lite.widgets import ModalityExplorer, Study, predictor
+from dmaf_lite.widgets import Answer, ModalityExplorer, Study, predictor
 from dmaf_lite.widgets.answers import subsets_of
+from dmaf_lite.widgets.scene import key_of, unpack
 
 ALL = (True,) * 4
 WITHOUT_FLAIR = (False, True, True, True)
@@ -19,6 +22,13 @@ WITHOUT_FLAIR = (False, True, True, True)
 
 def explorer_of(answer=quick_answer, study=None, **options):
     return ModalityExplorer(study or small_study(), answer, background=options.pop("background", False), **options)
+
+
+def sent(explorer):
+    """What the explorer sends from now on: (content, header of the message or None)."""
+    messages = []
+    explorer.send = lambda content, buffers=(): messages.append((content, unpack(buffers[0])[0] if buffers else None))
+    return messages
 
 
 class Counting:
@@ -49,159 +59,125 @@ class Held:
 def test_a_subset_is_computed_once():
     answer = Counting()
     explorer = explorer_of(answer)
-    for value in (False, True, False):
-        explorer.toggles["FLAIR"].value = value
+    for key in ("0111", "1111", "0111"):
+        explorer.on = key  # what a button of the page does
     assert answer.asked == [ALL, WITHOUT_FLAIR]
-    assert explorer.shown == WITHOUT_FLAIR and "0.33" in explorer.bars.value
-    assert "T1ce + T1 + T2 (3 of 4 scans)" in explorer.status.value
+    assert explorer.shown == WITHOUT_FLAIR == explorer.mask and explorer.given is explorer.desk.known[WITHOUT_FLAIR]
+    assert "segmented from T1ce + T1 + T2" in explorer.describe()
 
 
 def test_answers_from_before_are_not_computed_again():
     answer, known = Counting(), {ALL: quick_answer(ALL)}
     explorer = explorer_of(answer, answers=known)
-    assert answer.asked == [] and explorer.answer is known[ALL]
+    assert answer.asked == [] and explorer.given is known[ALL]
 
 
 def test_the_first_answer_is_there_at_once_even_in_the_background():
     explorer = explorer_of(background=True)
-    assert explorer.shown == ALL and "0.25" in explorer.bars.value and len(explorer.left.png) > 100
+    assert explorer.shown == ALL and unpack(explorer.answer)[0]["key"] == "1111"
+
+
+def test_all_subsets_come_unasked_behind_the_page_and_only_there():
+    explorer = explorer_of(background=True)
+    explorer.desk.join(10)
+    assert len(explorer.desk.known) == 15
+    assert len(explorer_of().desk.known) == 1, "a notebook that is run without a reader waits for nothing unasked"
+
+
+def test_a_page_that_opens_later_gets_all_that_is_known():
+    explorer = explorer_of()
+    explorer.compute_all(wait=True)
+    messages = sent(explorer)
+    explorer._told({"kind": "hello"})
+    assert {header["key"] for _, header in messages} == {key_of(mask) for mask in explorer.masks}
+    assert all(content["key"] == header["key"] for content, header in messages)
 
 
 def test_the_empty_set_is_refused():
     explorer = explorer_of()
-    for toggle in explorer.toggles.values():
-        toggle.value = False
-    assert explorer.mask == explorer.shown == (False, False, False, True)
-    assert "At least one scan is needed" in explorer.status.value
     with pytest.raises(ValueError, match="at least one is needed"):
         explorer.choose((False,) * 4)
+    explorer.on = "0000"  # a page never says so; nothing is asked of the network
+    assert explorer.shown == ALL
 
 
-def test_the_newest_toggle_wins():
+def test_the_newest_question_wins():
     answer = Held(WITHOUT_FLAIR)
-    explorer = explorer_of(answer, background=True)
-    shown = []
-    explorer.bars.observe(lambda _: shown.append(explorer.shown), "value")
-    explorer.toggles["FLAIR"].value = False
-    assert answer.started.wait(10) and "computing" in explorer.status.value
-    explorer.toggles["T1ce"].value = False  # twice changed while the first is being computed:
-    explorer.toggles["T1"].value = False  # only the last of the two is
+    explorer = explorer_of(answer)
+    explorer.background = True
+    messages = sent(explorer)
+    explorer.on = "0111"
+    assert answer.started.wait(10)
+    explorer.on = "0011"  # twice changed while the first is being computed:
+    explorer.on = "0001"  # only the last of the two is
     answer.gate.set()
     explorer.desk.join(10)
-    assert shown == [(False, False, False, True)] and explorer.shown == explorer.mask
+    assert explorer.shown == explorer.mask == (False, False, False, True)
     assert answer.asked == [ALL, WITHOUT_FLAIR, (False, False, False, True)]
     assert WITHOUT_FLAIR in explorer.desk.known, "the late answer is kept"
-    assert "answered in" in explorer.status.value
+    assert [content["key"] for content, _ in messages] == ["0111", "0001"], "and sent, too"
 
 
 def test_a_question_goes_before_the_rest_of_all():
     answer = Held((True, False, False, False))  # the first of all
-    explorer = explorer_of(answer, background=True)
-    explorer.all.click()
-    assert answer.started.wait(10) and explorer.all.disabled
+    explorer = explorer_of(answer)
+    explorer.background = True
+    explorer.compute_all()
+    assert answer.started.wait(10)
     explorer.choose((False, False, True, True))
     answer.gate.set()
     explorer.desk.join(10)
     assert answer.asked[2] == (False, False, True, True)
-    assert len(answer.asked) == len(set(answer.asked)) == 15
-    assert explorer.shown == (False, False, True, True), "and it stays on the page"
-    assert "15 of 15" in explorer.table.caption
+    assert len(answer.asked) == len(set(answer.asked)) == 15 == len(explorer.desk.known)
+    assert explorer.shown == (False, False, True, True), "and it stays"
 
 
-def test_errors_are_shown_and_the_next_question_is_answered():
+def test_errors_are_sent_and_the_next_question_is_answered():
     def sometimes(mask):
         if mask == WITHOUT_FLAIR:
-            raise RuntimeError("out of <memory>")
+            raise RuntimeError("out of memory")
         return quick_answer(mask)
 
     for background in (False, True):
-        explorer = explorer_of(sometimes, background=background)
-        explorer.toggles["FLAIR"].value = False
+        explorer = explorer_of(sometimes)
+        explorer.background = background
+        messages = sent(explorer)
+        explorer.on = "0111"
         explorer.desk.join(10)
-        assert "RuntimeError: out of &lt;memory&gt;" in explorer.status.value and explorer.shown == ALL
-        explorer.toggles["T1ce"].value = False
+        assert messages == [({"kind": "failed", "key": "0111", "words": "RuntimeError: out of memory"}, None)]
+        assert explorer.shown == ALL and "out of memory" in explorer.problem
+        explorer.on = "0011"
         explorer.desk.join(10)
-        assert explorer.shown == (False, False, True, True) and "memory" not in explorer.status.value
+        assert explorer.shown == (False, False, True, True) and explorer.problem == ""
         explorer.compute_all(wait=True)
-        assert "14 of 15" in explorer.table.caption, "one subset has no answer, the others have"
-
-
-def test_the_table_selects_and_follows():
-    explorer = explorer_of()
-    assert len(explorer.table.rows) == 15 and explorer.table.chosen == 14
-    assert explorer.table.head == ["FLAIR", "T1ce", "T1", "T2", "WT", "TC", "ET"]
-    explorer.table.chosen = 1  # what a click on the row of T1ce does
-    assert explorer.mask == explorer.shown == (False, True, False, False)
-    assert explorer.table.rows[1]["values"] == [0.25] * 3 and explorer.table.rows[2]["values"] == [None] * 3
-    explorer.toggles["T2"].value = True
-    assert explorer.masks[explorer.table.chosen] == (False, True, False, True)
-    assert explorer.table.rows[1]["name"] == "T1ce"
-
-
-def test_choosing_a_row_asks_once():
-    answer = Counting()
-    explorer = explorer_of(answer)
-    explorer.table.chosen = 0  # three toggles change
-    assert answer.asked == [ALL, (True, False, False, False)]
+        assert len(explorer.desk.known) == 14, "one subset has no answer, the others have"
 
 
 def test_a_study_that_lacks_scans():
     explorer = explorer_of(study=small_study(("T1ce", "T2")))
-    assert explorer.toggles["FLAIR"].disabled and explorer.mask == (False, True, False, True)
-    assert len(explorer.masks) == 3 == len(explorer.table.rows)
+    assert explorer.mask == (False, True, False, True) and len(explorer.masks) == 3
     assert explorer.scan == "T1ce", "the picture under the labels is a scan that is given"
+    assert unpack(explorer.scene)[0]["given"] == [False, True, False, True]
     with pytest.raises(ValueError, match="small has T1ce, T2"):
         explorer.choose(ALL)
 
 
 def test_without_a_reference_nothing_is_compared():
-    explorer = explorer_of(lambda mask: quick_answer(mask).__class__(quick_answer(mask).label,
-                                                                    quick_answer(mask).confidence),
-                           small_study(labelled=False))
-    assert explorer.outline.disabled and "reference" not in explorer.view.options
-    assert explorer.table.head == list(BRATS.modalities) and explorer.view.value == "confidence"
-    assert "no modality weights" in explorer.bars.value
-    assert "Dice" not in explorer.describe()
+    bare = Answer(quick_answer(ALL).label, quick_answer(ALL).confidence)
+    explorer = explorer_of(lambda mask: bare, small_study(labelled=False))
+    assert explorer.reference is None and "reference" not in unpack(explorer.scene)[0]["arrays"]
+    assert "Dice" not in explorer.describe() and "reference" not in explorer.read()
     explorer.figure()
 
 
-@pytest.mark.parametrize("control", ["index", "plane", "view", "opacity", "outline"])
-def test_every_control_changes_a_picture(control):
+def test_it_reads_the_answer_under_the_cross_hair():
     explorer = explorer_of()
-    explorer.index.value = TOP
-    before = explorer.left.png, explorer.right.png
-    new = {"index": TOP - 1, "plane": "sagittal", "view": "confidence", "opacity": 0.1, "outline": False}[control]
-    getattr(explorer, control).value = new
-    after = explorer.left.png, explorer.right.png
-    assert after != before
-    if control in ("index", "plane"):
-        assert after[0] != before[0] and after[1] != before[1], "the two pictures show one slice"
-
-
-def test_keys_move_both_pictures():
-    explorer = explorer_of()
-    explorer.right.index += 1
-    assert explorer.left.index == explorer.right.index == explorer.index.value
-
-
-def test_a_click_reads_the_answer():
-    explorer = explorer_of()
-    explorer.index.value = TOP
-    explorer.right.clicked = [*explorer.frame.point((LEFT, FRONT, TOP)), 1]
-    words = explorer.readout.value
+    first = explorer.frame.start
+    explorer.at = [LEFT - first[0], FRONT - first[1], TOP - first[2]]
+    words = explorer.read()
     assert "predicted ED (94% sure)" in words and "reference ET" in words and "weights FLAIR 0.25" in words
     explorer.choose((False, True, False, True))
-    assert "weights T1ce 0.50, T2 0.50" in explorer.readout.value, "the same voxel, the new answer"
-    assert explorer.left.cross == explorer.right.cross != []
-
-
-def test_the_scale_of_a_map_is_told():
-    explorer = explorer_of()
-    assert explorer.scale.value == ""
-    explorer.view.value = "confidence"
-    assert "0.25" in explorer.scale.value and "1.00" in explorer.scale.value and "gradient" in explorer.scale.value
-    explorer.view.value = "weight of T1"
-    assert "0.00" in explorer.scale.value and "0.25" in explorer.scale.value
+    assert "weights T1ce 0.50, T2 0.50" in explorer.read(), "the same voxel, the new answer"
 
 
 def test_a_picture_for_pages_without_a_kernel():
@@ -209,15 +185,19 @@ def test_a_picture_for_pages_without_a_kernel():
     data, metadata = explorer._repr_mimebundle_()
     alt = metadata["image/png"]["alt"]
     assert "segmented from FLAIR + T1ce + T1 + T2" in alt and "Dice WT 1.00" in alt and "T1ce 0.25" in alt
+    assert "not a medical device" in alt, "this study is not synthetic"
     explorer.choose((False, False, False, True))
     assert explorer._repr_mimebundle_()[0]["image/png"] != data["image/png"]
 
 
-def test_classes_for_the_page_are_there():
-    explorer = explorer_of()
-    assert all("dmaf-modality" in toggle._dom_classes for toggle in explorer.toggles.values())
-    assert "dmaf-weights" in explorer.bars.value and "dmaf-slice" in explorer.index._dom_classes
-    assert "dmaf-subset-table" in str(explorer.table._esm)
+def test_it_is_freed_when_it_is_closed():
+    gone = weakref.ref(explorer_of(background=True))
+    gone().close()
+    for thread in threading.enumerate():
+        if thread.name == "answers":
+            thread.join(10)
+    gc.collect()
+    assert gone() is None
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +230,32 @@ def test_an_answer_is_what_the_network_says(network):
     found = BRATS.region_mask(answer.label, "WT")
     expected = 2 * (wrong["WT"] & found).sum() / (wrong["WT"].sum() + found.sum())
     assert answer.dice["WT"] == pytest.approx(expected)
+
+
+def test_several_subsets_in_one_pass_are_each_what_one_is_alone(network):
+    rng = np.random.default_rng(3)
+    study = Study("noise", BRATS, {m: rng.normal(size=(16, 16, 16)).astype(np.float32) for m in BRATS.modalities}, None,
+                  np.diag([-1.0, -1, 1, 1]))
+    predict = predictor(study, network, {"window": (16, 16, 16)})
+    masks = subsets_of(study)[3:8]
+    together = predict.many(masks)
+    for mask in masks:
+        alone = predict(mask)
+        assert (together[mask].label == alone.label).mean() > 0.999
+        np.testing.assert_allclose(together[mask].mean_weights, alone.mean_weights, atol=2e-3)
+        assert together[mask].expected["WT"] == pytest.approx(alone.expected["WT"], abs=2e-3)
+
+
+def test_a_bad_scan_is_another_question(network):
+    rng = np.random.default_rng(4)
+    study = Study("noise", BRATS, {m: rng.normal(size=(16, 16, 16)).astype(np.float32) for m in BRATS.modalities}, None,
+                  np.diag([-1.0, -1, 1, 1]))
+    predict = predictor(study, network, {"window": (16, 16, 16)})
+    same, scan = predict.degraded(ALL, "T1", "noise", 0.0)
+    assert np.array_equal(same.label, predict(ALL).label) and np.array_equal(scan, study.images["T1"])
+    worse, scan = predict.degraded(ALL, "T1", "noise", 2.0)
+    assert not np.array_equal(worse.confidence, same.confidence) and scan.std() == pytest.approx(1, abs=0.01)
+    assert np.array_equal(predict.images[2], study.images["T1"]), "the study itself stays as it is"
 
 
 def test_weights_of_every_level_sum_to_one(network):

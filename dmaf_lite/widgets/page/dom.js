@@ -31,5 +31,5 @@ const mean = (values) => values.reduce((a, b) => a + b, 0) / Math.max(values.len
 
 /** One dot a scan, full where it is given. */
 const dots = (key, scene) => make("span.dots", { "aria-hidden": "true" }, [...key].map((is, i) =>
-  make("i.dot", { style: { "--c": scene.colours[scene.modalities[i]], background: is === "1" ? "var(--c)" : "transparent" } })));
+  make("i.dot", { style: { "--c": scene.colours[scene.modalities[i]], background: is === "1" ? "var(--seen)" : "transparent" } })));
 const nameOf = (key, scene) => scene.modalities.filter((_, i) => key[i] === "1").join(" + ");

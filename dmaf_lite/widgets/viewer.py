@@ -15,7 +15,7 @@ from dmaf_lite.widgets.sources import Study
 from dmaf_lite.widgets.static import Pictured
 
 
-class Canvas(Pictured, anywidget.AnyWidget):
+class Viewer(Pictured, anywidget.AnyWidget):
     """A study in the browser.
 
     Attributes:
