@@ -14,6 +14,9 @@ from itertools import combinations
 
 import numpy as np
 
+# Label of the voxels of a crop that lie outside the scan: they count for no loss.
+OUTSIDE = -1
+
 
 @dataclass(frozen=True)
 class DatasetSpec:
@@ -27,6 +30,8 @@ class DatasetSpec:
         nested: Pairs (inner, outer): every voxel of `inner` lies in `outer`, whatever the label.
         orientation: Where the axes of every loaded array point to; None leaves them as in the files (an oblique
             stack of slices has no such axes).
+        stack: Whether a study is a stack of few thick slices along the last axis. Such studies are resampled in plane
+            alone and cropped to their centre.
     """
 
     name: str
@@ -35,6 +40,7 @@ class DatasetSpec:
     regions: Mapping[str, frozenset[int]]
     nested: tuple[tuple[str, str], ...]
     orientation: str | None = None
+    stack: bool = False
 
     def __post_init__(self) -> None:
         for region, labels in self.regions.items():
@@ -101,6 +107,7 @@ MYOPS = DatasetSpec(
         "scar": frozenset({5}),
     },
     nested=(("oedema", "myocardium"), ("oedema_only", "oedema"), ("scar", "oedema")),
+    stack=True,
 )
 
 SPECS = {spec.name: spec for spec in (BRATS, MYOPS)}

@@ -34,6 +34,10 @@ class AugmentationSettings:
     rotation: float = 0.0
     # Strength of the changes of each scan by itself, see scan_augmentation.py; 1 full, 0 none.
     scans: float = 0.0
+    # For stacks of thick slices: rotations stay in plane, where the patient's left is not flipped to the right.
+    in_plane: bool = False
+    # Pixels: every slice of every scan is moved in plane by N(0, slip), rounded: scans that are not quite registered.
+    slip: float = 0.0
 
     def __post_init__(self) -> None:
         if self.scans < 0:
@@ -42,8 +46,15 @@ class AugmentationSettings:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """One drawn change: which axes to flip, gain[M], shift[M], a rotation in a plane of two axes, in degrees, and how
-    each scan changes by itself."""
+    """One drawn change.
+
+    Attributes:
+        flips: Which axes to flip.
+        gain, shift: float32[M].
+        plane, angle: A rotation in a plane of two axes, in degrees.
+        slip: int64[M, W, 2], pixels along the first two axes for each slice of each scan; None moves nothing.
+        scans: How each scan changes by itself.
+    """
 
     flips: tuple[int, ...]
     gain: np.ndarray
@@ -51,10 +62,11 @@ class Augmentation:
     plane: tuple[int, int] = PLANES[0]
     angle: float = 0.0
     scans: ScanChange | None = None
+    slip: np.ndarray | None = None
 
 
-def draw(rng: np.random.Generator, modalities: int, settings: AugmentationSettings) -> Augmentation:
-    """Draw a change for images of M modalities."""
+def draw(rng: np.random.Generator, modalities: int, settings: AugmentationSettings, slices: int = 1) -> Augmentation:
+    """Draw a change for images of M modalities with `slices` voxels along the last axis."""
     flips = tuple(int(axis) for axis in np.flatnonzero(rng.random(3) < settings.flip))
     gain = rng.uniform(1 - settings.gain, 1 + settings.gain, modalities).astype(np.float32)
     shift = rng.uniform(-settings.shift, settings.shift, modalities).astype(np.float32)
@@ -62,7 +74,10 @@ def draw(rng: np.random.Generator, modalities: int, settings: AugmentationSettin
     angle = float(rng.uniform(-settings.rotation, settings.rotation))
     # Drawn last: switching it on leaves the rest as it was.
     scans = draw_scans(rng, modalities, settings.scans) if settings.scans else None
-    return Augmentation(flips, gain, shift, plane, angle, scans)
+    if settings.in_plane:
+        flips, plane = tuple(axis for axis in flips if axis == 2), PLANES[0]
+    slip = np.rint(rng.normal(0, settings.slip, (modalities, slices, 2))).astype(np.int64) if settings.slip else None
+    return Augmentation(flips, gain, shift, plane, angle, scans, slip)
 
 
 def apply(change: Augmentation, images: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,6 +87,8 @@ def apply(change: Augmentation, images: Tensor, label: Tensor) -> tuple[Tensor, 
     """
     if change.scans is not None:
         images = change_scans(change.scans, images)
+    if change.slip is not None:
+        images = slipped(images, change.slip)
     if change.angle:
         images = rotate(images, change.plane, change.angle)
         label = rotate(label.unsqueeze(0).float(), change.plane, change.angle).squeeze(0).to(label.dtype)
@@ -79,6 +96,19 @@ def apply(change: Augmentation, images: Tensor, label: Tensor) -> tuple[Tensor, 
                    for v in (change.gain, change.shift))
     images = torch.where(images != 0, images * gain + shift, images)
     return images.flip([axis + 1 for axis in change.flips]), label.flip(change.flips)
+
+
+def slipped(images: Tensor, slip: np.ndarray) -> Tensor:
+    """Move every slice of float32[M, D, H, W] by int64[M, W, 2] pixels; the border is repeated."""
+    m, depth, height, width = images.shape
+    steps = torch.from_numpy(slip).to(images.device, non_blocking=True)
+
+    def source(side: int, axis: int) -> Tensor:
+        index = torch.arange(side, device=images.device)[None, :, None] - steps[:, None, :, axis]
+        return index.clamp(0, side - 1)  # [M, side, W]
+
+    rows = images.gather(1, source(depth, 0)[:, :, None, :].expand(m, depth, height, width))
+    return rows.gather(2, source(height, 1)[:, None, :, :].expand(m, depth, height, width))
 
 
 def rotate(volumes: Tensor, plane: tuple[int, int], degrees: float) -> Tensor:

@@ -20,6 +20,8 @@ from torch.utils.data import DataLoader, Dataset
 from dmaf_lite.base.settings import checked
 from dmaf_lite.data.augmentation import Augmentation, AugmentationSettings, apply, draw
 from dmaf_lite.data.cohort import Cohort
+from dmaf_lite.data.volume import overlap
+from dmaf_lite.spec import OUTSIDE
 
 Condition = Literal["complete", "imbalanced", "imbalanced+drop"]
 
@@ -31,11 +33,12 @@ class Batch:
     Attributes:
         images: float32[B, M, D, H, W], exact 0 where a scan was not read.
         available: bool[B, M] on the CPU: what the network may use.
-        label: int64[B, D, H, W], internal classes.
+        label: int64[B, D, H, W], internal classes; `spec.OUTSIDE` where the crop reaches beyond the scan.
         names: The B case names.
         existing: bool[B, M] on the CPU: what was read.  Default: `available`.  With `keep_dropped` also scans that
             were dropped at random, for a teacher that sees more than its student.
         changes: The B changes that are still to be made (see `augmented`); none in a finished batch.
+        padded: Whether some crop reaches beyond its scan.
     """
 
     images: Tensor
@@ -44,6 +47,7 @@ class Batch:
     names: tuple[str, ...]
     existing: Tensor | None = None
     changes: tuple[Augmentation, ...] = ()
+    padded: bool = False
 
     def __post_init__(self) -> None:
         if self.existing is None:
@@ -78,7 +82,7 @@ class BatchSettings:
     # complete: a random non-empty subset of the scans is dropped anew each time; imbalanced: the
     # missing-rate table decides once for all; imbalanced+drop: random subsets of the table's row.
     condition: Condition = "complete"
-    foreground: float = 0.5  # share of crops centred on a tumour voxel, all classes alike; published: 0
+    foreground: float = 0.5  # share of crops centred on a labelled voxel, all classes alike; published: 0
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     # From batch `late_from` on, the crop is one of these, drawn anew for each batch: a network that normalises over
     # its window has then seen large ones, too.
@@ -149,10 +153,11 @@ class TrainingBatches(Dataset):
         batch = Batch(
             torch.from_numpy(np.stack(images)),
             torch.from_numpy(np.stack(available)),
-            torch.from_numpy(np.stack(labels).astype(np.int64)),
+            torch.from_numpy(np.stack(labels)),
             names,
             torch.from_numpy(np.stack(existing)),
             changes,
+            padded=any((label == OUTSIDE).any() for label in labels),
         )
         return augmented(batch) if self.augment else batch
 
@@ -168,7 +173,9 @@ class TrainingBatches(Dataset):
         start = draw_crop(rng, self.cohort.meta(name), crop, self.settings.foreground)
         existing = self.allowed[name] if self.keep_dropped else available
         images, label = self.cohort.read(name, start, crop, existing)
-        return images, available, label, name, existing, draw(rng, len(available), self.settings.augmentation)
+        label = outside_marked(label, start, self.cohort.meta(name)["shape"])
+        change = draw(rng, len(available), self.settings.augmentation, crop[2])
+        return images, available, label, name, existing, change
 
     def _draw_available(self, rng: np.random.Generator, name: str) -> np.ndarray:
         allowed = self.allowed[name]
@@ -178,10 +185,18 @@ class TrainingBatches(Dataset):
         return subsets[rng.integers(len(subsets))]
 
 
+def outside_marked(label: np.ndarray, start: Sequence[int], shape: Sequence[int]) -> np.ndarray:
+    """The label of a crop, uint8[D, H, W] -> int64, with `OUTSIDE` where it reaches beyond a scan of `shape`."""
+    marked = np.full(label.shape, OUTSIDE, np.int64)
+    _, within = overlap(start, label.shape, shape)
+    marked[within] = label[within]
+    return marked
+
+
 def draw_crop(
     rng: np.random.Generator, meta: Mapping, crop: Sequence[int], foreground: float
 ) -> tuple[int, int, int]:
-    """Draw the first voxel of a crop: around a tumour voxel with probability `foreground`, else anywhere.
+    """Draw the first voxel of a crop: around a labelled voxel with probability `foreground`, else anywhere.
 
     The class of the voxel is drawn first, so that a small region is seen as often as a large one.
     """

@@ -17,6 +17,7 @@ import numpy as np
 from nibabel.orientations import aff2axcodes
 
 from dmaf_lite.data.nifti import CaseError, Volume, internal_label, read_channels, read_nifti, save_label
+from dmaf_lite.data.stacks import centre_box, clipped, slice_axis
 from dmaf_lite.data.turning import NO_TURN, Turn, has_geometry, turn_back, turn_to, turned
 from dmaf_lite.data.volume import (
     Box,
@@ -280,8 +281,11 @@ def to_original(label: np.ndarray, *, box: Box, grid_shape: Sequence[int], origi
 
 
 def normalise_case(case: Case, *, minimum: int | Sequence[int] = DEFAULT_MINIMUM,
-                   spacing: float | None = None) -> NormalisedCase:
+                   spacing: float | None = None, stack: bool = False) -> NormalisedCase:
     """z-score each modality over its own foreground and crop to the box of the available modalities.
+
+    A stack of thick slices (`DatasetSpec.stack`) is cropped to its centre instead and normed over that crop, and only
+    its planes are resampled (see `stacks.py`).
 
     Preparing a cohort and predicting a new study both go through here, so they agree to the digit.
 
@@ -289,12 +293,16 @@ def normalise_case(case: Case, *, minimum: int | Sequence[int] = DEFAULT_MINIMUM
         case: As loaded.
         minimum: Smallest size of the box per axis, where the volume has the room; at least the training crop.
         spacing: Resample to this isotropic voxel size in mm first (images linear, labels nearest); None keeps the grid.
+        stack: Whether the case is a stack of slices along its last axis.
 
     Raises:
-        CaseError: A modality without contrast in its foreground.
+        CaseError: A modality without contrast in its foreground, or a stack whose slices lie along another axis.
     """
+    if stack and slice_axis(case.spacing) not in (2, None):
+        raise CaseError(case.name, found=f"thick slices along axis {slice_axis(case.spacing) + 1} of 3",
+                        expected="slices along the last axis", do="permute the axes of its files")
     shape, affine = (case.shape, case.affine) if spacing is None \
-        else resampled_grid(case.shape, case.affine, spacing)
+        else resampled_grid(case.shape, case.affine, spacing, in_plane=stack)
     images, masks, intensity = {}, {}, {}
     for name, image in case.images.items():
         around = background_value(image)
@@ -304,10 +312,14 @@ def normalise_case(case: Case, *, minimum: int | Sequence[int] = DEFAULT_MINIMUM
             image = resample(image - np.float32(around or 0), shape, order=1, inside=mask) + np.float32(around or 0)
             mask = resample(mask, shape, order=0)
         images[name], masks[name] = image, mask
-    box = bounding_box(np.logical_or.reduce(list(masks.values())), minimum)
+    size = (minimum,) * 3 if isinstance(minimum, int) else tuple(minimum)
+    box = centre_box(shape, np.linalg.norm(affine[:3, :3], axis=0), size) if stack \
+        else bounding_box(np.logical_or.reduce(list(masks.values())), size)
     masks = {name: crop_to(mask, box) for name, mask in masks.items()}
     for name, mask in masks.items():
         image = crop_to(images[name], box)
+        if stack:
+            image = clipped(image, mask)
         try:
             images[name], *intensity[name] = standardise(image, mask)
         except ValueError as error:

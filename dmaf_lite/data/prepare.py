@@ -184,7 +184,7 @@ def _prepare_one(files: CaseFiles, *, out: Path, layout: Layout, size: tuple[int
         warnings.simplefilter("always")
         try:
             case = load_case(files, spec=layout.spec, labels=layout.labels)
-            normal = normalise_case(case, minimum=size, spacing=spacing)
+            normal = normalise_case(case, minimum=size, spacing=spacing, stack=layout.spec.stack)
             notes = files.notes + tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
             notes += _notes(normal)
             affine = case.affine if case.file_affine is None else case.file_affine

@@ -204,13 +204,21 @@ def _along_each_axis(values: np.ndarray, samplers: Sequence[csr_matrix]) -> np.n
     return np.ascontiguousarray(values)
 
 
-def resampled_grid(shape: Sequence[int], affine: np.ndarray, spacing: float) -> tuple[tuple[int, ...], np.ndarray]:
-    """Shape and affine of the isotropic grid of `spacing` mm over the same field of view.
+def resampled_grid(shape: Sequence[int], affine: np.ndarray, spacing: float, *,
+                   in_plane: bool = False) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine of the grid of `spacing` mm over the same field of view.
 
     The voxel size comes out as close to `spacing` as a whole number of voxels allows.
+
+    Args:
+        shape: Number of voxels per axis.
+        affine: (4, 4), array index -> mm.
+        spacing: mm along every axis.
+        in_plane: Leave the last axis, that of thick slices, as it is.
     """
     old = np.linalg.norm(affine[:3, :3], axis=0)
-    new_shape = tuple(max(1, round(float(n * s / spacing))) for n, s in zip(shape, old, strict=True))
+    new = [max(1, round(float(n * s / spacing))) for n, s in zip(shape, old, strict=True)]
+    new_shape = (*new[:2], shape[2] if in_plane else new[2])
     zoom = np.array(shape) / np.array(new_shape)
     new_affine = affine.copy()
     new_affine[:3, :3] = affine[:3, :3] * zoom

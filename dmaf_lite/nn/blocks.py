@@ -96,14 +96,23 @@ def mean_of_cells(x: Tensor, size: Sequence[int]) -> Tensor:
     return x.reshape(*x.shape[:2], *cells).mean((3, 5, 7))
 
 
+Kernel = tuple[int, int, int]
+CUBE: Kernel = (3, 3, 3)
+
+
+def around(kernel: Kernel) -> tuple[int, int, int]:
+    """The padding that keeps the size: nothing along an axis where the kernel is 1."""
+    return tuple(side // 2 for side in kernel)
+
+
 class NormActConv(nn.Sequential):
     """Instance norm, LeakyReLU(0.2), convolution: float[N, C, D, H, W] -> float[N, C, D, H, W]."""
 
-    def __init__(self, channels: int, *, padding: str = "zeros") -> None:
+    def __init__(self, channels: int, *, padding: str = "zeros", kernel: Kernel = CUBE) -> None:
         super().__init__(
             InstanceNorm(channels),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv3d(channels, channels, 3, padding=1, padding_mode=padding, bias=False),
+            nn.Conv3d(channels, channels, kernel, padding=around(kernel), padding_mode=padding, bias=False),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -118,10 +127,12 @@ class NormActConv(nn.Sequential):
 class ResidualLevel(nn.Module):
     """One encoder level: u = conv(x), strided; u + NAC(NAC(u))."""
 
-    def __init__(self, c_in: int, c_out: int, *, stride: tuple[int, int, int], padding: str) -> None:
+    def __init__(self, c_in: int, c_out: int, *, stride: tuple[int, int, int], padding: str,
+                 kernel: Kernel = CUBE) -> None:
         super().__init__()
-        self.enter = nn.Conv3d(c_in, c_out, 3, stride=stride, padding=1, padding_mode=padding, bias=False)
-        self.refine = nn.Sequential(NormActConv(c_out, padding=padding), NormActConv(c_out, padding=padding))
+        self.enter = nn.Conv3d(c_in, c_out, kernel, stride=stride, padding=around(kernel), padding_mode=padding,
+                               bias=False)
+        self.refine = nn.Sequential(*(NormActConv(c_out, padding=padding, kernel=kernel) for _ in range(2)))
 
     def forward(self, x: Tensor) -> Tensor:
         u = in_layout(self.enter(x))  # from here through the whole network

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from dmaf_lite.nn.blocks import NormActConv, in_layout, upsample
+from dmaf_lite.nn.blocks import CUBE, Kernel, NormActConv, in_layout, upsample
 
 
 class UpLevel(nn.Module):
@@ -23,10 +23,10 @@ class UpLevel(nn.Module):
     is added, not concatenated: half of the full-size work of the usual form (ours).
     """
 
-    def __init__(self, c_deep: int, c_skip: int, *, padding: str) -> None:
+    def __init__(self, c_deep: int, c_skip: int, *, padding: str, kernel: Kernel = CUBE) -> None:
         super().__init__()
         self.reduce = nn.Conv3d(c_deep, c_skip, 1, bias=False)
-        self.merge = NormActConv(c_skip, padding=padding)
+        self.merge = NormActConv(c_skip, padding=padding, kernel=kernel)
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
         deep = in_layout(self.reduce(deep))  # a convolution of a small map may have answered in another one
@@ -41,12 +41,16 @@ class Decoder(nn.Module):
         channels: C_1..C_L.
         classes: K.
         deep: Whether levels 2..L get a head of their own (deep supervision).
+        kernels: Of the levels 1..L; default cubes of 3.
     """
 
-    def __init__(self, channels: Sequence[int], classes: int, *, padding: str, deep: bool) -> None:
+    def __init__(self, channels: Sequence[int], classes: int, *, padding: str, deep: bool,
+                 kernels: Sequence[Kernel] | None = None) -> None:
         super().__init__()
+        kernels = kernels or [CUBE] * len(channels)
         self.ups = nn.ModuleList(
-            UpLevel(c_deep, c_skip, padding=padding) for c_skip, c_deep in pairwise(channels)
+            UpLevel(c_deep, c_skip, padding=padding, kernel=kernel)
+            for (c_skip, c_deep), kernel in zip(pairwise(channels), kernels, strict=False)
         )
         self.head = nn.Conv3d(channels[0], classes, 1)
         self.deep_heads = nn.ModuleList(nn.Conv3d(c, classes, 1) for c in channels[1:]) if deep else None

@@ -16,7 +16,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from dmaf_lite.base.settings import checked, choose
-from dmaf_lite.nn.blocks import initialise
+from dmaf_lite.nn.blocks import Kernel, initialise
 from dmaf_lite.nn.contract import Features, Prediction
 from dmaf_lite.nn.decoder import Decoder
 from dmaf_lite.nn.encoder import Encoder, Stride, encode_available
@@ -36,6 +36,14 @@ class DmafNetSettings:
     depth: int = 4  # attention blocks per level (figure: four)
     padding: Literal["zeros", "reflect"] = "zeros"  # "reflect": RFNet
     through_plane: bool = True  # False: no stride along the last axis, for few thick slices (MyoPS)
+    # Kernels along the last axis: 3, 1, or "auto", nnU-Net's rule: 3 at levels whose voxels are at most twice as long
+    # along it as in plane. `anisotropy` is how much longer they are in the training data: slice distance / pixel.
+    kernel_through: Literal["auto", 1, 3] = "auto"
+    anisotropy: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.anisotropy > 0:
+            raise ValueError(f"anisotropy is {self.anisotropy}; expected slice distance / pixel, above 0")
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -47,6 +55,14 @@ class DmafNetSettings:
         """Stride of each level against the one above."""
         down = (2, 2, 2) if self.through_plane else (2, 2, 1)
         return ((1, 1, 1), *(down for _ in range(self.levels - 1)))
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """Kernel of each level."""
+        if self.kernel_through != "auto":
+            return ((3, 3, int(self.kernel_through)),) * self.levels
+        shrink = 1 if self.through_plane else 2  # how much less long a voxel is, relative to its pixel, a level deeper
+        return tuple((3, 3, 3 if self.anisotropy / shrink**level <= 2 else 1) for level in range(self.levels))
 
 
 PRESETS = {"lite": DmafNetSettings(), "full": DmafNetSettings(width=16, levels=5)}
@@ -69,11 +85,10 @@ class DmafNet(nn.Module):
         self.spec, self.settings = spec, settings
         self.channels, self.classes = settings.channels, len(spec.classes)
         self.stride = tuple(math.prod(steps) for steps in zip(*settings.strides, strict=True))
-        self.encoders = nn.ModuleList(
-            Encoder(self.channels, settings.strides, padding=settings.padding) for _ in spec.modalities
-        )
-        self.shared_decoder = Decoder(self.channels, self.classes, padding=settings.padding, deep=False)
-        self.fusion_decoder = Decoder(self.channels, self.classes, padding=settings.padding, deep=True)
+        form = {"padding": settings.padding, "kernels": settings.kernels}
+        self.encoders = nn.ModuleList(Encoder(self.channels, settings.strides, **form) for _ in spec.modalities)
+        self.shared_decoder = Decoder(self.channels, self.classes, **form, deep=False)
+        self.fusion_decoder = Decoder(self.channels, self.classes, **form, deep=True)
         initialise(self)
         self.fusions = nn.ModuleList(
             DMAF(c, spec.M, grid=settings.grid, depth=settings.depth, gate=settings.gate)

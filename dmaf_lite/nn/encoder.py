@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dmaf_lite.nn.blocks import InstanceNorm, ResidualLevel
+from dmaf_lite.nn.blocks import CUBE, InstanceNorm, Kernel, ResidualLevel
 from dmaf_lite.nn.contract import Features, Pairs
 
 Stride = tuple[int, int, int]
@@ -23,11 +23,13 @@ class Encoder(nn.Module):
     covariance of features that may grow without bound grows with their fourth power.
     """
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[Stride], *, padding: str) -> None:
+    def __init__(self, channels: Sequence[int], strides: Sequence[Stride], *, padding: str,
+                 kernels: Sequence[Kernel] | None = None) -> None:
         super().__init__()
+        kernels = kernels or [CUBE] * len(channels)
         self.levels = nn.ModuleList(
-            ResidualLevel(c_in, c_out, stride=stride, padding=padding)
-            for c_in, c_out, stride in zip((1, *channels), channels, strides, strict=False)
+            ResidualLevel(c_in, c_out, stride=stride, padding=padding, kernel=kernel)
+            for c_in, c_out, stride, kernel in zip((1, *channels), channels, strides, kernels, strict=False)
         )
         self.norm = InstanceNorm(channels[-1])
 

@@ -129,7 +129,7 @@ class DmafObjective(nn.Module):
         Returns:
             "seg" and "deep" [B], "unimodal" [B, M], and those of "cov", "att", "proto" [B, M] that are switched on.
         """
-        stats = LabelStats.of(batch.label, self.classes, weighting=self.settings.weighting)
+        stats = LabelStats.of(batch.label, self.classes, weighting=self.settings.weighting, padded=batch.padded)
         terms = segmentation_terms(prediction, stats, self.settings)
         if not self.lambdas:
             return terms

@@ -50,20 +50,24 @@ class LabelStats:
         one_hot: float32 [B, K, D, H, W], 0 or 1.
         counts: float32 [B, K], voxels per class.
         weights: float32 [B, K], the class weights.
+        inside: float32 [B, 1, D, H, W], 0 where the label is `spec.OUTSIDE`; None where nothing is.
     """
 
     one_hot: Tensor
     counts: Tensor
     weights: Tensor
+    inside: Tensor | None = None
 
     @classmethod
-    def of(cls, label: Tensor, classes: int, *, weighting: str = "rarity") -> LabelStats:
+    def of(cls, label: Tensor, classes: int, *, weighting: str = "rarity", padded: bool = False) -> LabelStats:
         """Statistics of an integer label map [B, D, H, W] with values 0 .. classes - 1.
 
         Args:
             label: The labels.
             classes: K.
             weighting: ``"rarity"``, class weights 1 - N_c / V (published), or ``"none"``, all 1.
+            padded: Whether some voxels are `spec.OUTSIDE` (-1): they count for no loss. Said by who made the batch, so
+                that nobody has to wait for a GPU to answer.
 
         Raises:
             ValueError: If the label is not an integer map of four axes, or for another weighting.
@@ -75,12 +79,20 @@ class LabelStats:
         names = torch.arange(classes, device=label.device, dtype=label.dtype)
         one_hot = in_layout((label.unsqueeze(-1) == names).movedim(-1, 1)).float()
         counts = one_hot.flatten(2).sum(2)  # exact: a crop has far fewer than 2^24 voxels
-        weights = 1 - counts / label[0].numel() if weighting == "rarity" else torch.ones_like(counts)
-        return cls(one_hot, counts, weights)
+        inside = one_hot.sum(1, keepdim=True) if padded else None
+        voxels = counts.sum(1, keepdim=True).clamp(min=1) if padded else label[0].numel()
+        weights = 1 - counts / voxels if weighting == "rarity" else torch.ones_like(counts)
+        return cls(one_hot, counts, weights, inside)
 
     def select(self, study: Tensor) -> LabelStats:
         """The statistics of the studies ``study`` (int64 [P]), one entry per index."""
-        return LabelStats(*(tensor.index_select(0, study) for tensor in (self.one_hot, self.counts, self.weights)))
+        tensors = (self.one_hot, self.counts, self.weights, self.inside)
+        return LabelStats(*(None if tensor is None else tensor.index_select(0, study) for tensor in tensors))
+
+    @property
+    def voxels(self) -> Tensor | int:
+        """V, the number of voxels inside: [B], or one number where nothing is outside."""
+        return self.one_hot[0, 0].numel() if self.inside is None else self.counts.sum(1).clamp(min=1)
 
 
 def sum_over_voxels(a: Tensor, b: Tensor) -> Tensor:
@@ -104,7 +116,8 @@ def dice_loss(probabilities: Tensor, label: LabelStats, *, smooth: float = 0.0) 
         [B].
     """
     overlap = sum_over_voxels(probabilities, label.one_hot)
-    size = probabilities.flatten(2).sum(2) + label.counts
+    inside = probabilities if label.inside is None else probabilities * label.inside
+    size = inside.flatten(2).sum(2) + label.counts
     return 1 - ((2 * overlap + smooth) / (size + smooth + 1e-7)).mean(1)
 
 
@@ -118,9 +131,8 @@ def weighted_cross_entropy(log_probabilities: Tensor, label: LabelStats) -> Tens
     Returns:
         [B].
     """
-    voxels = log_probabilities[0, 0].numel()
     per_class = sum_over_voxels(log_probabilities, label.one_hot)
-    return -(label.weights * per_class).sum(1) / voxels
+    return -(label.weights * per_class).sum(1) / label.voxels
 
 
 def segmentation_loss(logits: Tensor, label: Tensor | LabelStats, *, clip: float | None = None,
@@ -231,7 +243,7 @@ class PlainObjective(nn.Module):
 
     def forward(self, net: nn.Module, features: Features, prediction: Prediction, batch, step: int) -> dict[str, Term]:
         """Terms of one batch; `batch.label` is integer [B, D, H, W]."""
-        stats = LabelStats.of(batch.label, self.classes, weighting=self.settings.weighting)
+        stats = LabelStats.of(batch.label, self.classes, weighting=self.settings.weighting, padded=batch.padded)
         return segmentation_terms(prediction, stats, self.settings)
 
     def end_epoch(self) -> None:

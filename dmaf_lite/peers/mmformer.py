@@ -21,6 +21,7 @@ Taught in lesson 11.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -34,7 +35,18 @@ from dmaf_lite.base.settings import checked, choose
 from dmaf_lite.nn.blocks import initialise
 from dmaf_lite.nn.contract import Features, Prediction
 from dmaf_lite.nn.encoder import encode_available
-from dmaf_lite.peers.peer_blocks import NAC, Conv, PeerDecoder, PeerEncoder, PeerUpLevel, check_crop, fusion_stack
+from dmaf_lite.peers.peer_blocks import (
+    NAC,
+    Brick,
+    Conv,
+    FlatNAC,
+    PeerDecoder,
+    PeerEncoder,
+    PeerUpLevel,
+    check_crop,
+    fusion_stack,
+    total_stride,
+)
 from dmaf_lite.spec import DatasetSpec
 
 
@@ -50,6 +62,8 @@ class MMFormerSettings:
         hidden: Of the feed-forward part.
         dropout: Everywhere in the transformers.
         scrambled_tokens: The released arrangement of the tokens, see above.
+        through_plane: False: for single slices. No kernel and no stride along the last axis, and a crop is one voxel
+            wide there: the learned positions of the tokens are those of a plane.
     """
 
     width: int = 8
@@ -59,6 +73,7 @@ class MMFormerSettings:
     hidden: int = 4096
     dropout: float = 0.1
     scrambled_tokens: bool = False
+    through_plane: bool = True
 
     def __post_init__(self) -> None:
         if self.grid < 2:
@@ -72,6 +87,16 @@ class MMFormerSettings:
     def channels(self) -> tuple[int, ...]:
         """C_1..C_5."""
         return tuple(self.width * 2**level for level in range(5))
+
+    @property
+    def tokens(self) -> tuple[int, int, int]:
+        """Tokens of one modality per axis."""
+        return (self.grid, self.grid, self.grid if self.through_plane else 1)
+
+    @property
+    def brick(self) -> Brick:
+        """What the convolutional parts are made of."""
+        return NAC if self.through_plane else FlatNAC
 
 
 PRESETS = {"passion": MMFormerSettings(), "original": MMFormerSettings(grid=8)}
@@ -106,13 +131,13 @@ class TransformerLayer(nn.Module):
 
 
 class MMFormerEncoder(nn.Module):
-    """One modality: float[N, 1, D, H, W] -> its pyramid and its tokens float[N, T, E], T = grid^3."""
+    """One modality: float[N, 1, D, H, W] -> its pyramid and its tokens float[N, T, E], T = grid^3 (or ^2)."""
 
     def __init__(self, settings: MMFormerSettings) -> None:
         super().__init__()
-        self.pyramid = PeerEncoder(NAC, settings.channels)
+        self.pyramid = PeerEncoder(settings.brick, settings.channels)
         self.embed = Conv(settings.channels[-1], settings.token_width, 1)
-        self.position = nn.Parameter(torch.zeros(1, settings.grid**3, settings.token_width))
+        self.position = nn.Parameter(torch.zeros(1, math.prod(settings.tokens), settings.token_width))
         self.transformer = TransformerLayer(settings)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -138,19 +163,20 @@ class MMFormerFeatures(Features):
         return MMFormerFeatures(chosen.levels[:-1], chosen.pairs, tokens=chosen.levels[-1])
 
 
-def to_grid(tokens: Float[Tensor, "B M T E"], grid: int, *, scrambled: bool) -> Float[Tensor, "B M*E G G G"]:
+def to_grid(tokens: Float[Tensor, "B M T E"], grid: Sequence[int], *, scrambled: bool) -> Float[Tensor, "B M*E G G G"]:
     """Tokens of all modalities -> a map with their channels one after the other.
 
     Args:
         tokens: Their order is that of the voxels, last axis fastest.
-        grid: G, T = G^3.
+        grid: Tokens per axis, T in all.
         scrambled: View the memory (modality, token, channel) as (place, M E channels), as the released code does.
     """
     if scrambled:
-        rows = tokens.flatten(1, 2).unflatten(1, (grid**3, -1)).flatten(2)  # [B, T, M E], each row M tokens in a row
+        # [B, T, M E], each row M tokens in a row
+        rows = tokens.flatten(1, 2).unflatten(1, (tokens.shape[2], -1)).flatten(2)
     else:
         rows = tokens.transpose(1, 2).flatten(2)  # [B, T, M E], each row one place
-    return rows.mT.unflatten(2, (grid, grid, grid))
+    return rows.mT.unflatten(2, tuple(grid))
 
 
 class TokenFusion(nn.Module):
@@ -158,7 +184,7 @@ class TokenFusion(nn.Module):
 
     def __init__(self, settings: MMFormerSettings, modalities: int) -> None:
         super().__init__()
-        self.grid, self.scrambled = settings.grid, settings.scrambled_tokens
+        self.grid, self.scrambled = settings.tokens, settings.scrambled_tokens
         self.transformer = TransformerLayer(settings)
         self.reduce = Conv(modalities * settings.token_width, settings.token_width, 1)
 
@@ -176,9 +202,10 @@ class StackDecoder(nn.Module):
         entering = [modalities * c for c in channels[:-1]] + [settings.token_width]
         # Zeros at the border in the fusions, reflection everywhere else, as published.
         self.fusions = nn.ModuleList(
-            fusion_stack(NAC, c_in, c, c, padding="zeros") for c_in, c in zip(entering, channels, strict=True)
+            fusion_stack(settings.brick, c_in, c, c, padding="zeros")
+            for c_in, c in zip(entering, channels, strict=True)
         )
-        self.levels = nn.ModuleList(PeerUpLevel(NAC, c_deep, c) for c, c_deep in pairwise(channels))
+        self.levels = nn.ModuleList(PeerUpLevel(settings.brick, c_deep, c) for c, c_deep in pairwise(channels))
         self.deep_heads = nn.ModuleList(Conv(c, classes, 1) for c in channels[1:])
         self.head = Conv(channels[0], classes, 1)
 
@@ -210,10 +237,11 @@ class MMFormer(nn.Module):
     def __init__(self, spec: DatasetSpec, settings: MMFormerSettings = PRESETS["passion"]) -> None:
         super().__init__()
         self.spec, self.settings = spec, settings
-        self.channels, self.classes, self.stride = settings.channels, len(spec.classes), (16, 16, 16)
+        self.channels, self.classes = settings.channels, len(spec.classes)
+        self.stride = total_stride(16, through_plane=settings.through_plane)
         self.encoders = nn.ModuleList(MMFormerEncoder(settings) for _ in spec.modalities)
         self.token_fusion = TokenFusion(settings, spec.M)
-        self.shared_decoder = PeerDecoder(NAC, self.channels, self.classes)
+        self.shared_decoder = PeerDecoder(settings.brick, self.channels, self.classes)
         self.fusion_decoder = StackDecoder(settings, spec.M, self.classes)
         initialise(self)
 
@@ -221,13 +249,14 @@ class MMFormer(nn.Module):
         """images float[B, M, D, H, W], available bool[B, M] -> packed features.
 
         Raises:
-            ValueError: If a side is not 16 times the token grid.
+            ValueError: If a side is not its stride times the token grid.
         """
-        side = 16 * self.settings.grid
-        if any(size != side for size in images.shape[2:]):
+        sides = tuple(n * step for n, step in zip(self.settings.tokens, self.stride, strict=True))
+        if tuple(images.shape[2:]) != sides:
             check_crop(images.shape[2:], self.stride)
             raise ValueError(f"a window of {tuple(images.shape[2:])} voxels does not fit a grid of "
-                             f"{self.settings.grid} tokens per axis; expected {side} voxels per axis, or for windows "
+                             f"{self.settings.grid} tokens per axis; expected {sides[0]} voxels per axis"
+                             f"{'' if self.settings.through_plane else ' in plane and one slice'}, or for windows "
                              "of 32, 48, 64, .. voxels a network with grid 2, 3, 4, ..")
         packed = encode_available(self.encoders, images, available)
         return MMFormerFeatures(packed.levels[:-1], packed.pairs, tokens=packed.levels[-1])

@@ -135,7 +135,7 @@ class PassionObjective(nn.Module):
             "seg" and "deep" [B], "unimodal", "pixel" and "proto" [B, M]; what the network does not give is left out.
         """
         s = self.settings
-        stats = LabelStats.of(batch.label, self.classes, weighting=s.weighting)
+        stats = LabelStats.of(batch.label, self.classes, weighting=s.weighting, padded=batch.padded)
         terms = segmentation_terms(prediction, stats, s)
         pixel, proto, distance = self.distil(net, features, prediction, stats)
         # Also in a step without any student: every process must take part in the exchange.

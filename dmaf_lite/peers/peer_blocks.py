@@ -24,14 +24,21 @@ from dmaf_lite.nn.blocks import InstanceNorm, in_layout
 class Conv(nn.Conv3d):
     """Convolution with bias that keeps its size at stride 1.
 
+    Attributes:
+        flat: No kernel and no stride along the last axis: every slice by itself.
+
     On CPUs the bfloat16 weight gradient over two voxels along the first axis is not to be trusted (see `blocks.py`);
     such maps are tiny: float32.
     """
 
+    flat = False
+
     def __init__(self, c_in: int, c_out: int, kernel: int = 3, *, stride: int = 1, padding: str = "reflect") -> None:
         # A 1^3 convolution needs no padding, and an even number of reflected voxels would be none.
         mode = padding if kernel > 1 else "zeros"
-        super().__init__(c_in, c_out, kernel, stride=stride, padding=kernel // 2, padding_mode=mode)
+        through = (1, 1, 0) if self.flat else (kernel, stride, kernel // 2)
+        super().__init__(c_in, c_out, (kernel, kernel, through[0]), stride=(stride, stride, through[1]),
+                         padding=(kernel // 2, kernel // 2, through[2]), padding_mode=mode)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type == "cpu" and x.shape[2] <= 2 * self.stride[0]:
@@ -40,12 +47,20 @@ class Conv(nn.Conv3d):
         return super().forward(x)
 
 
+class FlatConv(Conv):
+    """The same for slices."""
+
+    flat = True
+
+
 class CNA(nn.Module):
     """Convolution, instance norm, LeakyReLU(0.2): float[N, C_in, D, H, W] -> float[N, C_out, ...]."""
 
+    conv_type: type[Conv] = Conv
+
     def __init__(self, c_in: int, c_out: int, kernel: int = 3, *, stride: int = 1, padding: str = "reflect") -> None:
         super().__init__()
-        self.conv = Conv(c_in, c_out, kernel, stride=stride, padding=padding)
+        self.conv = self.conv_type(c_in, c_out, kernel, stride=stride, padding=padding)
         self.norm = InstanceNorm(c_out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,16 +70,35 @@ class CNA(nn.Module):
 class NAC(nn.Module):
     """Instance norm, LeakyReLU(0.2), convolution: float[N, C_in, D, H, W] -> float[N, C_out, ...]."""
 
+    conv_type: type[Conv] = Conv
+
     def __init__(self, c_in: int, c_out: int, kernel: int = 3, *, stride: int = 1, padding: str = "reflect") -> None:
         super().__init__()
         self.norm = InstanceNorm(c_in)
-        self.conv = Conv(c_in, c_out, kernel, stride=stride, padding=padding)
+        self.conv = self.conv_type(c_in, c_out, kernel, stride=stride, padding=padding)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(F.leaky_relu(self.norm(x), 0.2))
 
 
+class FlatCNA(CNA):
+    """The same for slices."""
+
+    conv_type = FlatConv
+
+
+class FlatNAC(NAC):
+    """The same for slices."""
+
+    conv_type = FlatConv
+
+
 Brick = type[CNA] | type[NAC]
+
+
+def total_stride(side: int, *, through_plane: bool) -> tuple[int, int, int]:
+    """Total stride per axis of a network that divides each side by `side`, or only those in plane."""
+    return (side, side, side if through_plane else 1)
 
 
 def fusion_stack(brick: Brick, c_in: int, c: int, c_out: int, *, padding: str = "reflect") -> nn.Sequential:
@@ -77,7 +111,7 @@ class PeerLevel(nn.Module):
 
     def __init__(self, brick: Brick, c_in: int, c_out: int, *, stride: int, bare: bool = False) -> None:
         super().__init__()
-        self.enter = (Conv if bare else brick)(c_in, c_out, stride=stride)
+        self.enter = (brick.conv_type if bare else brick)(c_in, c_out, stride=stride)
         self.refine = nn.Sequential(brick(c_out, c_out), brick(c_out, c_out))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -95,7 +129,7 @@ class PeerEncoder(nn.Module):
     def __init__(self, brick: Brick, channels: Sequence[int]) -> None:
         super().__init__()
         self.levels = nn.ModuleList(
-            PeerLevel(brick, c_in, c_out, stride=2 if level else 1, bare=brick is NAC and level == 0)
+            PeerLevel(brick, c_in, c_out, stride=2 if level else 1, bare=issubclass(brick, NAC) and level == 0)
             for level, (c_in, c_out) in enumerate(pairwise((1, *channels)))
         )
 
@@ -115,10 +149,11 @@ class PeerUpLevel(nn.Module):
         self.enter = brick(c_deep, c)
         self.merge = brick(2 * c, c)
         self.out = brick(c, c, 1)
+        self.scale = (2, 2, 1 if brick.conv_type.flat else 2)
 
     def rise(self, deep: Tensor) -> Tensor:
         """To twice the size and this level's width."""
-        return self.enter(F.interpolate(deep, scale_factor=2, mode="trilinear", align_corners=True))
+        return self.enter(F.interpolate(deep, scale_factor=self.scale, mode="trilinear", align_corners=True))
 
     def join(self, first: Tensor, second: Tensor) -> Tensor:
         """Two maps of this level into one."""
@@ -146,6 +181,6 @@ def check_crop(shape: Sequence[int], stride: Sequence[int]) -> None:
     Raises:
         ValueError: With both numbers.
     """
-    if any(size % step or size < 2 * step for size, step in zip(shape, stride, strict=True)):
+    if any(size % step or (step > 1 and size < 2 * step) for size, step in zip(shape, stride, strict=True)):
         raise ValueError(f"a crop of {tuple(shape)} voxels does not fit: every side must be a "
                          f"multiple of {tuple(stride)} and at least twice that; choose another crop size")

@@ -33,7 +33,18 @@ from dmaf_lite.base.settings import checked, choose
 from dmaf_lite.nn.blocks import initialise
 from dmaf_lite.nn.contract import Features, Prediction
 from dmaf_lite.nn.encoder import encode_available
-from dmaf_lite.peers.peer_blocks import CNA, Conv, PeerDecoder, PeerEncoder, PeerUpLevel, check_crop, fusion_stack
+from dmaf_lite.peers.peer_blocks import (
+    CNA,
+    Brick,
+    Conv,
+    FlatCNA,
+    PeerDecoder,
+    PeerEncoder,
+    PeerUpLevel,
+    check_crop,
+    fusion_stack,
+    total_stride,
+)
 from dmaf_lite.spec import DatasetSpec
 
 HIDDEN = 128  # of the gates' MLPs, as published
@@ -46,9 +57,11 @@ class RFNetSettings:
 
     Attributes:
         width: d, a multiple of 4; levels have d, 2 d, 4 d, 8 d channels.
+        through_plane: False: no kernel and no stride along the last axis, for few thick slices.
     """
 
     width: int = 8
+    through_plane: bool = True
 
     def __post_init__(self) -> None:
         if self.width < 4 or self.width % 4:
@@ -78,15 +91,15 @@ def region_means(
 class RegionFusion(nn.Module):
     """RFM: a stack float[B, M, C, D, H, W] and region probabilities -> float[B, C, D, H, W], and the gates."""
 
-    def __init__(self, channels: int, modalities: int, classes: int) -> None:
+    def __init__(self, channels: int, modalities: int, classes: int, brick: Brick = CNA) -> None:
         super().__init__()
         self.gates = nn.ModuleList(
             nn.Sequential(nn.Conv3d(modalities * channels + 1, HIDDEN, 1), nn.LeakyReLU(0.2),
                           nn.Conv3d(HIDDEN, modalities, 1))
             for _ in range(classes)
         )
-        self.regions = fusion_stack(CNA, classes * channels, channels, channels // 2)
-        self.shortcut = fusion_stack(CNA, modalities * channels, channels, channels // 2)
+        self.regions = fusion_stack(brick, classes * channels, channels, channels // 2)
+        self.shortcut = fusion_stack(brick, modalities * channels, channels, channels // 2)
 
     def forward(self, y: Tensor, pi: Tensor) -> tuple[Tensor, Tensor]:
         """Fuse `y` with the probabilities `pi`, float[B, K, D, H, W], which get no gradient; gates are [B, K, M]."""
@@ -108,10 +121,10 @@ class RegionFusion(nn.Module):
 class RegionHead(nn.Module):
     """PRM: where is what, coarsely: a stack, and the decoder's map from the level below, -> logits."""
 
-    def __init__(self, channels: int, modalities: int, classes: int, *, deepest: bool) -> None:
+    def __init__(self, channels: int, modalities: int, classes: int, brick: Brick = CNA, *, deepest: bool) -> None:
         super().__init__()
-        self.embed = fusion_stack(CNA, modalities * channels, channels // 4, channels)
-        self.head = nn.Sequential(CNA(channels * (1 if deepest else 2), PRM_WIDTH, 1), Conv(PRM_WIDTH, classes, 1))
+        self.embed = fusion_stack(brick, modalities * channels, channels // 4, channels)
+        self.head = nn.Sequential(brick(channels * (1 if deepest else 2), PRM_WIDTH, 1), Conv(PRM_WIDTH, classes, 1))
 
     def forward(self, y: Tensor, h: Tensor | None) -> Tensor:
         """`y` float[B, M, C, D, H, W]; `h` float[B, C, D, H, W], None at the deepest level."""
@@ -133,14 +146,14 @@ class Fused:
 class RegionDecoder(nn.Module):
     """The fusion decoder: from the stacks of all levels to logits."""
 
-    def __init__(self, channels: Sequence[int], modalities: int, classes: int) -> None:
+    def __init__(self, channels: Sequence[int], modalities: int, classes: int, brick: Brick = CNA) -> None:
         super().__init__()
         deepest = len(channels) - 1
         self.region_heads = nn.ModuleList(
-            RegionHead(c, modalities, classes, deepest=level == deepest) for level, c in enumerate(channels)
+            RegionHead(c, modalities, classes, brick, deepest=level == deepest) for level, c in enumerate(channels)
         )
-        self.fusions = nn.ModuleList(RegionFusion(c, modalities, classes) for c in channels)
-        self.levels = nn.ModuleList(PeerUpLevel(CNA, c_deep, c) for c, c_deep in pairwise(channels))
+        self.fusions = nn.ModuleList(RegionFusion(c, modalities, classes, brick) for c in channels)
+        self.levels = nn.ModuleList(PeerUpLevel(brick, c_deep, c) for c, c_deep in pairwise(channels))
         self.head = Conv(channels[0], classes, 1)
 
     def forward(self, features: Features) -> Fused:
@@ -174,10 +187,12 @@ class RFNet(nn.Module):
     def __init__(self, spec: DatasetSpec, settings: RFNetSettings = PRESETS["passion"]) -> None:
         super().__init__()
         self.spec, self.settings = spec, settings
-        self.channels, self.classes, self.stride = settings.channels, len(spec.classes), (8, 8, 8)
-        self.encoders = nn.ModuleList(PeerEncoder(CNA, self.channels) for _ in spec.modalities)
-        self.shared_decoder = PeerDecoder(CNA, self.channels, self.classes)
-        self.fusion_decoder = RegionDecoder(self.channels, spec.M, self.classes)
+        self.channels, self.classes = settings.channels, len(spec.classes)
+        self.stride = total_stride(8, through_plane=settings.through_plane)
+        brick = CNA if settings.through_plane else FlatCNA
+        self.encoders = nn.ModuleList(PeerEncoder(brick, self.channels) for _ in spec.modalities)
+        self.shared_decoder = PeerDecoder(brick, self.channels, self.classes)
+        self.fusion_decoder = RegionDecoder(self.channels, spec.M, self.classes, brick)
         initialise(self)
 
     def encode(self, images: Tensor, available: Tensor) -> Features:

@@ -44,7 +44,7 @@ def make(available: list[list[bool]] | Tensor, fusion: str = "dmaf_net", **optio
     images = torch.randn(*available.shape, 8, 8, 8)
     label = torch.randint(4, (len(available), 8, 8, 8))
     return SimpleNamespace(net=net, objective=objective, spec=spec,
-                           batch=SimpleNamespace(images=images, available=available, label=label))
+                           batch=SimpleNamespace(images=images, available=available, label=label, padded=False))
 
 
 def terms_of(s: SimpleNamespace, step: int = 50) -> dict:
@@ -84,7 +84,8 @@ def test_every_subset_alone_and_all_in_one_batch(modalities):
     whole = s.batch
     for b in range(len(spec.subsets())):
         one = slice(b, b + 1)
-        s.batch = SimpleNamespace(images=whole.images[one], available=whole.available[one], label=whole.label[one])
+        s.batch = SimpleNamespace(images=whole.images[one], available=whole.available[one], label=whole.label[one],
+                                  padded=False)
         for name, term in terms_of(s).items():
             torch.testing.assert_close(term.value[0], together[name].value[b], rtol=1e-4, atol=1e-5)
 

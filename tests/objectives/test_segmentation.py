@@ -171,7 +171,7 @@ def test_plain_objective_term_by_term():
     available = [[True, False, True, True], [False, True, False, False]]
     prediction, label = make_prediction(available), torch.randint(4, (2, 8, 8, 8), dtype=torch.uint8)
     objective = PlainObjective(BRATS, torch.nn.Identity(), PlainSettings(weighting="rarity", smooth=0.0))
-    terms = objective(None, None, prediction, SimpleNamespace(label=label), 0)
+    terms = objective(None, None, prediction, SimpleNamespace(label=label, padded=False), 0)
     assert list(terms) == ["seg", "deep", "unimodal"]
     torch.testing.assert_close(terms["seg"].value, segmentation_loss(prediction.logits, label))
     rows = {(0, 0): 0, (1, 1): 1, (0, 2): 2, (0, 3): 3}  # packed order: by modality, then study
@@ -190,7 +190,7 @@ def test_plain_objective_term_by_term():
 def test_plain_objective_takes_what_the_network_gives():
     terms = PlainObjective(BRATS, torch.nn.Identity())(
         None, None, make_prediction([[True, True, True, True]], training=False),
-        SimpleNamespace(label=torch.zeros(1, 8, 8, 8, dtype=torch.long)), 0)
+        SimpleNamespace(label=torch.zeros(1, 8, 8, 8, dtype=torch.long), padded=False), 0)
     assert list(terms) == ["seg"]
 
 

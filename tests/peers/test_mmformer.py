@@ -90,12 +90,12 @@ def test_each_token_stands_at_its_place_unless_the_released_arrangement_is_asked
     # The value of a token says whose it is and where: 100 m + place, the same in all its channels.
     place = torch.arange(27.0)
     tokens = (100 * torch.arange(4.0)[:, None] + place)[None, :, :, None].expand(1, modalities, 27, width)
-    ours = to_grid(tokens, grid, scrambled=False)
+    ours = to_grid(tokens, (grid,) * 3, scrambled=False)
     assert ours.shape == (1, modalities * width, grid, grid, grid)
     for m in range(modalities):
         for channel in range(width):
             assert torch.equal(ours[0, m * width + channel].flatten(), 100 * m + place)
-    released = to_grid(tokens, grid, scrambled=True)
+    released = to_grid(tokens, (grid,) * 3, scrambled=True)
     in_memory = tokens[0, :, :, 0].flatten()
     for cell in range(27):
         z, y, x = cell // 9, cell // 3 % 3, cell % 3

@@ -40,7 +40,7 @@ def make(available, network: str = "dmaf_net", **options) -> SimpleNamespace:
     if len(label) > 1:
         label[1][label[1] == 3] = 0
     return SimpleNamespace(net=net, objective=objective,
-                           batch=SimpleNamespace(images=images, available=available, label=label))
+                           batch=SimpleNamespace(images=images, available=available, label=label, padded=False))
 
 
 def forward(s: SimpleNamespace):
@@ -94,7 +94,7 @@ def test_the_networks_of_the_paper_too(network, side, options):
     net.train()
     objective = build_objective("passion", BRATS, net, missing_rates=RATES, faithful=True)
     features = net.encode(images, mask)
-    batch = SimpleNamespace(label=torch.randint(4, (1, side, side, side)))
+    batch = SimpleNamespace(label=torch.randint(4, (1, side, side, side)), padded=False)
     terms = objective(net, features, net.decode(features, mask), batch, 0)
     total({name: terms[name] for name in DISTILLED}).backward()
     assert set(terms) == {"seg", "deep", "unimodal", *DISTILLED}
@@ -128,7 +128,7 @@ def test_a_study_does_not_depend_on_its_neighbours():
     for b in range(3):
         s = make(MIXED)
         s.batch = SimpleNamespace(images=s.batch.images[b:b + 1], available=s.batch.available[b:b + 1],
-                                  label=s.batch.label[b:b + 1])
+                                  label=s.batch.label[b:b + 1], padded=False)
         for name, term in terms_of(s).items():
             torch.testing.assert_close(term.value[0], together[name].value[b], rtol=1e-4, atol=1e-5)
 
