@@ -106,6 +106,8 @@ LAYOUTS: dict[str, Layout] = {
                r"myops_(training|test)_\d+", kind="flat", label_folder=_HEART_LABELS, example="myops_training_101"),
         Layout("myopspp", MYOPS, {"C0": "_C0", "LGE": "_LGE", "T2": "_T2"}, "_gd", _MYOPS_2020,
                r"Case\d+", kind="flat", label_folder=_HEART_LABELS, example="Case2001"),
+        Layout("heart_phantom", MYOPS, {"C0": "_C0", "LGE": "_DE", "T2": "_T2"}, "_gd", _MYOPS_2020,
+               r"HeartPhantom_\d+", kind="flat", label_folder=_HEART_LABELS, example="HeartPhantom_000"),
         Layout("phantom", BRATS, _UNTIL_2021, "_seg", _ET_IS_4, r"Phantom_\d+", example="Phantom_000"),
     )
 }
