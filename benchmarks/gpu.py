@@ -42,10 +42,10 @@ PARTS: dict[str, tuple[Callable[[torch.device, bool], Any], int]] = {
     "small steps": (gpu_speed.small_steps, 40),
     "graphs": (gpu_speed.graphs, 30),
     "steps of full size": (gpu_speed.full_steps, 45),
-    "processes": (gpu_speed.processes, 60),
     "determinism": (gpu_checks.determinism, 10),
     "exact resume": (gpu_checks.resume, 25),
     "15 subsets of a case": (gpu_speed.case, 20),
+    "processes": (gpu_speed.processes, 60),
     "loader": (gpu_speed.loader, 30),
     "compile": (gpu_speed.compile_step, 60),
 }

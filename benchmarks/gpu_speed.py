@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -112,7 +113,7 @@ def prediction(side: int, batch: int, precision: str) -> dict[str, float]:
 
 def small_steps(device: torch.device, small: bool) -> list[dict[str, Any]]:
     """32^3, batch 2: precision x layout, the float32 ones also without TF32."""
-    longest = 0.5 if small else 3.0
+    longest = 0.5 if small else 1.5
     options = LITE if small else {}
     return [measure(device, side=32, batch=2, precision=precision, how=how, longest=longest, detail=True,
                     masks=[SUBSETS[12], SUBSETS[6]], **options)
@@ -190,41 +191,50 @@ def lite_worker(device: torch.device, small: bool) -> dict[str, float]:
         for one in (*batches, *batches):
             training.step(one, **more)
         wait(device)
-        # Everybody measures in the same window: the next multiple of 4 s, of the clock that all processes share.
-        start = (time.time() // 4 + 1) * 4
-        time.sleep(max(0.0, start - time.time()))
-        done = 0
-        while time.time() - start < (0.5 if small else 3.0):
+        print("ready", flush=True)
+        sys.stdin.readline()  # everybody measures at the same time
+        start, done = time.perf_counter(), 0
+        while time.perf_counter() - start < (0.5 if small else 3.0):
             training.step(batches[done % 16], **more)
             done += 1
             if done % 20 == 0:
                 wait(device)  # so that no queue of launches is counted as work done
         wait(device)
-        found[name] = done / (time.time() - start)
+        found[name] = done / (time.perf_counter() - start)
     return found
 
 
 def processes(device: torch.device, small: bool) -> dict[str, Any]:
     """Steps a second, together, of k processes on one device."""
-    found = {}
-    for k in (1, 2) if small else (1, 2, 4):
-        command = [sys.executable, "-m", "benchmarks.gpu", "--device", str(device), "--work", "lite worker"]
-        started = [subprocess.Popen([*command, *(["--small"] if small else [])], cwd=HERE.parent, text=True,
-                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(k)]
-        rows = []
+    return {f"{k}": together(k, device, small) for k in ((1, 2) if small else (1, 2, 4))}
+
+
+def together(k: int, device: torch.device, small: bool) -> dict[str, Any]:
+    """Start k workers, let them begin each measurement at the same moment, and add up."""
+    command = [sys.executable, "-m", "benchmarks.gpu", "--device", str(device), "--work", "lite worker"]
+    started = [subprocess.Popen([*command, *(["--small"] if small else [])], cwd=HERE.parent, text=True,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+               for _ in range(k)]
+    stop = threading.Timer(300 if small else 60, lambda: [process.kill() for process in started])
+    stop.start()
+    try:
+        lines = [""] * k
+        while True:
+            lines = [process.stdout.readline() for process in started]
+            if any(line.strip() != "ready" for line in lines):
+                break
+            for process in started:
+                process.stdin.write("go\n")
+                process.stdin.flush()
+        rows = [json.loads(line) if line.startswith("{") else {"error": f"ended with {line!r}"} for line in lines]
+    finally:
+        stop.cancel()
         for process in started:
-            try:
-                out, error = process.communicate(timeout=300 if small else 60)
-                rows.append(json.loads(out.splitlines()[-1]) if process.returncode == 0
-                            else {"error": error.strip().splitlines()[-1][:300]})
-            except (subprocess.TimeoutExpired, ValueError, IndexError) as error:
-                process.kill()
-                process.communicate()
-                rows.append({"error": f"{type(error).__name__}: {error}"[:300]})
-        together = {name: round(sum(row[name] for row in rows), 1) for name in ("usual", "graphs")
-                    if all(name in row for row in rows)}
-        found[f"{k}"] = {"steps_per_s": together, "each": rows}
-    return found
+            process.kill()
+            process.communicate()
+    both = {name: round(sum(row[name] for row in rows), 1) for name in ("usual", "graphs")
+            if all(name in row for row in rows)}
+    return {"steps_per_s": both, "each": rows}
 
 
 @torch.no_grad()

@@ -162,6 +162,11 @@ class DmafObjective(nn.Module):
             packed["proto"] = prototype_loss(student, teacher, stats, pairs.study, distance=self.settings.prototype)
         return {name: pairs.to_dense(values) for name, values in packed.items()}
 
+    @property
+    def constant_after(self) -> int:
+        """Number of the first step from which on no term depends on the step's number."""
+        return max(0, self.warmup_steps - 1)
+
     def warmup_factor(self, step: int) -> float:
         """w(t): rises linearly over the warm-up and is 1 from its last step on."""
         return min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0

@@ -232,6 +232,7 @@ class PlainObjective(nn.Module):
     """The shared-decoder baseline of spec dmaf_net, section 7: segmentation terms, no distillation."""
 
     Settings = PlainSettings
+    constant_after = 0  # no term depends on the step's number
 
     def __init__(self, spec: DatasetSpec, net: nn.Module, settings: PlainSettings | None = None, *,
                  missing_rates: Sequence[float] | None = None, total_steps: int | None = None) -> None:

@@ -11,12 +11,14 @@ own memory; everything else is shared by all of them, as they run one after anot
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from dmaf_lite.base.processes import joined
 from dmaf_lite.data.batches import Batch
 from dmaf_lite.nn.contract import Pairs
 from dmaf_lite.objectives.terms import Term
@@ -40,7 +42,7 @@ class StepGraphs:
         constant_after: Number of the first step from which on the objective's terms no longer depend on the step's
             number (the end of the warm-up); earlier steps run as usual.
         limit: Largest number of graphs; tables beyond run as usual. Each holds a copy of all gradients.
-        record: How a step is recorded; `record_cuda`, or something else in a test.
+        record: How a step is recorded; default `CudaRecorder`.
     """
 
     def __init__(self, *, constant_after: int, limit: int = 256, record: Callable | None = None) -> None:
@@ -48,29 +50,54 @@ class StepGraphs:
         self.record = record or CudaRecorder()
         self.seen: set[tuple] = set()
         self.graphs: dict[tuple, Recorded] = {}
-        self.inputs: dict[tuple, Batch] = {}
+        self.inputs: dict[tuple, tuple[Tensor, Tensor]] = {}  # images and label that all graphs of one shape read
 
     def __call__(self, model: nn.Module, batch: Batch, step: int, dtype: torch.dtype, parts: int = 1
                  ) -> dict[str, Term]:
         """Terms of one batch, gradients in the parameters; see `forward_backward`."""
         key = (dtype, tuple(batch.images.shape), *(tuple(map(tuple, table.tolist()))
                                                    for table in (batch.available, batch.existing)))
-        new = key not in self.graphs
-        if parts != 1 or step < self.constant_after or key not in self.seen or (new and len(self.graphs) >= self.limit):
-            if step >= self.constant_after:
-                self.seen.add(key)
+        if parts != 1 or step < self.constant_after:
             return forward_backward(model, batch, step, dtype, parts)
-        inputs = self.inputs.setdefault(key[1], replace(batch, images=batch.images.clone(), label=batch.label.clone()))
-        inputs.images.copy_(batch.images)
-        inputs.label.copy_(batch.label)
-        if new:
-            fixed = replace(batch, images=inputs.images, label=inputs.label)
-            self.graphs[key] = self.record(model, fixed, step, dtype)
+        if key not in self.graphs and (key not in self.seen or len(self.graphs) >= self.limit):
+            self.seen.add(key)
+            return forward_backward(model, batch, step, dtype, parts)
+        if key[1] not in self.inputs:
+            self.inputs[key[1]] = batch.images.clone(), batch.label.clone()
+        images, label = self.inputs[key[1]]
+        images.copy_(batch.images)
+        label.copy_(batch.label)
+        if key not in self.graphs:
+            try:
+                self.graphs[key] = self.record(model, replace(batch, images=images, label=label), step, dtype)
+            except RuntimeError as error:
+                warnings.warn(f"a step could not be recorded as a CUDA graph ({str(error).splitlines()[0]:.200}); "
+                              "training goes on without, with the same results", stacklevel=2)
+                self.limit = 0
+                model.zero_grad(set_to_none=True)
+                return forward_backward(model, batch, step, dtype, parts)
         recorded = self.graphs[key]
         recorded.replay()
         for parameter, gradient in zip(model.parameters(), recorded.gradients, strict=True):
             parameter.grad = gradient
         return recorded.terms
+
+
+def backward_for(objective: nn.Module, device: torch.device, *, graphs: bool) -> Callable[..., dict[str, Term]]:
+    """How `train_step` makes gradients: with graphs where they are wanted and can be.
+
+    They can be on CUDA, in one process, for an objective that says from which step on its terms depend on nothing
+    but the batch (``constant_after``); elsewhere a warning says what is missing.
+    """
+    constant_after = getattr(objective, "constant_after", None)
+    lacks = ("a CUDA device" if device.type != "cuda" else "a single process" if joined() else
+             f"an objective whose steps are all alike, which {type(objective).__name__} is not"
+             if constant_after is None else None)
+    if not graphs or lacks:
+        if graphs:
+            warnings.warn(f"graphs need {lacks}; training goes on without, with the same results", stacklevel=3)
+        return forward_backward
+    return StepGraphs(constant_after=constant_after)
 
 
 class CudaRecorder:
