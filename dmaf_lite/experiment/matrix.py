@@ -30,7 +30,8 @@ from dmaf_lite.base.settings import checked, from_mapping, read_settings, to_pla
 from dmaf_lite.data.missing import missing_table
 from dmaf_lite.evaluation.evaluate import EvaluationSettings, evaluate
 from dmaf_lite.evaluation.inference import WindowSettings
-from dmaf_lite.methods.weights import load_weights, save_weights
+from dmaf_lite.evaluation.shipping import ship_weights
+from dmaf_lite.methods.weights import load_weights
 from dmaf_lite.phantom.ready import PhantomSettings, ready_cohort
 from dmaf_lite.training.loop import TrainSettings, train
 
@@ -138,19 +139,8 @@ def ship(folder: Path, run: str, target: Path) -> Path:
         run: Name of the run.
         target: The .safetensors file; its card is also written as .json.
     """
-    from dmaf_lite.evaluation.tables import subset_table
-
-    net, card = load_weights(folder / "runs" / run / "weights.safetensors")
     rows = pd.read_parquet(folder / "runs" / run / "rows.parquet")
-    table = subset_table(rows, "dice").round(4)
-    card |= {
-        "data": "brain phantom (synthetic); its Dice says nothing about patients",
-        "test_cases": int(rows["case"].nunique()),
-        "dice": {str(subset): {str(k): float(v) for k, v in line.items()} for subset, line in table.iterrows()},
-    }
-    path = save_weights(target, net, card)
-    write_text(target.with_suffix(".json"), json.dumps(card, indent=1) + "\n")
-    return path
+    return ship_weights(folder / "runs" / run / "weights.safetensors", rows, target)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

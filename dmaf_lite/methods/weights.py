@@ -25,26 +25,38 @@ from dmaf_lite.spec import SPECS
 REQUIRED = ("network", "network_options", "spec", "spacing", "recipe", "seed", "commit", "date")
 
 
-# The phantom weights that come with the kit, beside this file.
-SHIPPED = Path(__file__).parent / "pretrained" / "dmaf_net_phantom.safetensors"
+# The weights that come with the kit lie beside this file, under these names; the first that is there is what `shipped`
+# gives where no name is asked for.
+PRETRAINED = Path(__file__).parent / "pretrained"
+NAMES = {
+    "dmaf_net_randomised": "DMAF-Net `lite` for real scans: trained on randomised phantoms",
+    "dmaf_net_phantom": "DMAF-Net `lite` for the kit's plain phantoms, on which the lessons train",
+}
 
 
 class WeightsError(ValueError):
     """A weights file that cannot be used; the message says why and what to do."""
 
 
-def shipped() -> Path:
-    """The weights that come with the kit: DMAF-Net `lite`, trained on synthetic phantoms only.
+def shipped(name: str | None = None) -> Path:
+    """Weights that come with the kit, trained on synthetic phantoms only.
+
+    Args:
+        name: A key of `NAMES`; default the first of them that is there.
 
     Raises:
-        WeightsError: If the file is not there.
+        WeightsError: If there is no such name, or the file is not there.
     """
-    if not SHIPPED.is_file():
-        raise WeightsError(f"{SHIPPED.name} is not in dmaf_lite/{SHIPPED.parent.name}; expected the weights that come "
-                           "with the kit. Take a full checkout, or make them: python -m dmaf_lite experiment "
-                           "notebooks/profiles/experiments/complete.yaml --out runs/complete "
-                           f"--ship dmaf_net-seed0 dmaf_lite/{SHIPPED.parent.name}/{SHIPPED.name}")
-    return SHIPPED
+    if name is not None and name not in NAMES:
+        raise WeightsError(f"no weights of the name {name!r} come with the kit; choose one of {', '.join(NAMES)}, or "
+                           "give a file")
+    for wanted in NAMES if name is None else [name]:
+        path = PRETRAINED / f"{wanted}.safetensors"
+        if path.is_file():
+            return path
+    raise WeightsError(f"{name or next(iter(NAMES))}.safetensors is not in dmaf_lite/{PRETRAINED.name}; expected the "
+                       "weights that come with the kit. Take a full checkout, or train them: see the profiles in "
+                       "notebooks/profiles/train and data_scripts/ship_weights.py")
 
 
 def save_weights(path: str | Path, net: nn.Module, card: Mapping[str, Any]) -> Path:

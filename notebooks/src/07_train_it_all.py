@@ -390,7 +390,7 @@ figures.show(fig, alt="The weighted distillation terms as parts of the segmentat
 # fresh phantoms from a seed that nothing in the kit was trained on.
 
 # %%
-weights, its_card = load_weights(shipped(), device)
+weights, its_card = load_weights(shipped("dmaf_net_phantom"), device)
 side = its_card["spacing"][0]
 unseen_seed = seed + 1000
 config = {"train": cases_threshold, "val": 1, "test": cases_unseen, "seed": unseen_seed, "spacing": side}

@@ -69,7 +69,7 @@ print(f"torch {torch.__version__}, evaluating on {device.type}")
 # window and decode every subset from the same features: $M$ encoder passes instead of $M\, 2^{M-1}$.
 
 # %%
-path = artifacts.root() / run_name / "weights.safetensors" if run_name else shipped()
+path = artifacts.root() / run_name / "weights.safetensors" if run_name else shipped("dmaf_net_phantom")
 net, card = load_weights(path, device)
 windows = WindowSettings(window=tuple(card["window"]), overlap=overlap)
 if layout == "phantom":

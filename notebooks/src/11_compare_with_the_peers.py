@@ -109,7 +109,7 @@ for name, number in released.items():
 # most: they show how a method works, not how well.
 
 # %%
-weights_path = shipped()
+weights_path = shipped("dmaf_net_phantom")
 net, card = load_weights(weights_path)
 config = {"train": cases_threshold, "val": 1, "test": cases_unseen, "seed": seed + 1000, "spacing": card["spacing"][0]}
 cohort_folder = load_or_make("unseen-cohort", recipes.make_cohort, config)

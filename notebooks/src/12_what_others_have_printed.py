@@ -44,7 +44,7 @@ from dmaf_lite.methods.weights import load_weights, shipped
 from dmaf_lite.peers.published_results import published_rows, published_table
 from dmaf_lite.spec import BRATS
 
-net, card = load_weights(shipped())
+net, card = load_weights(shipped("dmaf_net_phantom"))
 config = {"train": cases_threshold, "val": 1, "test": cases_unseen, "seed": seed + 1000, "spacing": card["spacing"][0]}
 cohort, split = recipes.open_cohort(load_or_make("unseen-cohort", recipes.make_cohort, config))
 subsets, regions = np.array(BRATS.subsets()), list(BRATS.regions)
