@@ -131,14 +131,14 @@ def predict_case(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, l
     notes = [*files.notes, *(str(w.message) for w in caught if issubclass(w.category, UserWarning))]
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    target = _target_spacing(case, card)
+    target = target_spacing(case, card)
     normal = normalise_case(case, minimum=windows.window, spacing=target)
     empty = np.zeros(normal.shape, np.float32)
     images = np.stack([normal.images.get(name, empty) for name in spec.modalities])
     available = np.array(case.available(spec))
     probabilities, weights = probabilities_and_weights(net, images, available, settings=windows, progress=progress)
 
-    label = _label_on_files(probabilities.cpu().numpy(), normal)
+    label = label_on_files(probabilities.cpu().numpy(), normal)
     maps, shares = {}, {}
     if weights is not None:
         brain = (images != 0).any(axis=0)
@@ -154,7 +154,7 @@ def predict_case(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, l
     )
 
 
-def _target_spacing(case: Case, card: Mapping[str, Any]) -> float | None:
+def target_spacing(case: Case, card: Mapping[str, Any]) -> float | None:
     """The voxel size to resample to, or None where the study's own will do."""
     known = np.asarray(card["spacing"], dtype=float)
     if np.abs(np.asarray(case.spacing) / known - 1).max() <= SPACING_TOLERANCE:
@@ -180,7 +180,7 @@ def _on_files(values: np.ndarray, normal: NormalisedCase, *, outside: float = 0.
     return interpolate(torch.from_numpy(whole)[None, None], size, mode="trilinear", align_corners=False)[0, 0].numpy()
 
 
-def _label_on_files(probabilities: np.ndarray, normal: NormalisedCase) -> np.ndarray:
+def label_on_files(probabilities: np.ndarray, normal: NormalisedCase) -> np.ndarray:
     """float32[K, D, H, W] in the box -> uint8 (X, Y, Z): probabilities are interpolated, then the largest wins."""
     best = np.full(normal.original_shape, -1, np.float32)
     label = np.zeros(normal.original_shape, np.uint8)

@@ -19,7 +19,7 @@ from dmaf_lite.evaluation.evaluate import EvaluationSettings
 from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
 from dmaf_lite.evaluation.metrics import dice
 from dmaf_lite.evaluation.predict import (
-    _label_on_files,
+    label_on_files,
     add_arguments,
     main,
     predict_case,
@@ -174,7 +174,7 @@ def test_the_way_back_is_edge_to_edge_and_does_not_spread_over_the_box():
     normal = SimpleNamespace(grid_shape=(8,) * 3, original_shape=(32,) * 3, box=(slice(2, 4),) * 3)
     certain = np.zeros((4, 2, 2, 2), np.float32)
     certain[3] = 1
-    found = np.argwhere(_label_on_files(certain, normal) == 3)
+    found = np.argwhere(label_on_files(certain, normal) == 3)
     assert found.min() == 8 and found.max() == 15
 
 
