@@ -19,8 +19,8 @@ from dmaf_lite.evaluation.evaluate import EvaluationSettings
 from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
 from dmaf_lite.evaluation.metrics import dice
 from dmaf_lite.evaluation.predict import (
-    label_on_files,
     add_arguments,
+    label_on_files,
     main,
     predict_case,
     predict_folders,
