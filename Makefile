@@ -1,4 +1,4 @@
-# From a fresh clone:  make reproduce   or   make test.   Needs Python 3.11 or 3.12, pip and make, nothing else.
+# From a fresh clone:  make reproduce   or   make test.   Needs Python 3.11 to 3.14, pip and make, nothing else.
 # PYTHON=...    another Python to make the environment with
 # PIP_ARGS=...  more arguments for pip, such as an index with torch for your hardware (see README)
 
@@ -7,9 +7,11 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python -m dmaf_lite
 INSTALL := -c constraints.txt -e .[test]
 QUIET := --LabApp.app_settings_dir=dmaf_lite/lessons/application/settings# no question about news, no look for updates
-CANDIDATES := python3 python3.12 python3.11 python
-# A candidate counts if it runs, is 3.11 or 3.12, and can make environments.
-FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+CANDIDATES := python3 python3.12 python3.13 python3.11 python3.14 python
+# A candidate counts if it runs, is 3.11 to 3.14, and can make environments.
+FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
+# Waiting threads sleep soon (see dmaf_lite/__init__.py); here too, for kernels of `make lab` that load torch first.
+export GOMP_SPINCOUNT ?= 20000
 PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
@@ -21,10 +23,10 @@ help:  ## show this list
 env: $(VENV)/.installed  ## make .venv and install the kit into it
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "No Python 3.11 or 3.12 with venv and pip found (looked for: $(CANDIDATES); \
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.14 with venv and pip found (looked for: $(CANDIDATES); \
 	found: $$(python3 --version 2>&1 | head -1)). Install one, or name it: make env PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -c '$(FITS)' || { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1 | head -1); \
-	Python 3.11 or 3.12 with venv and pip is needed. Name one: make env PYTHON=/path/to/python3.12"; exit 1; }
+	Python 3.11 to 3.14 with venv and pip is needed. Name one: make env PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install $(PIP_ARGS) $(INSTALL)
 	@touch $@

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 import traceback
@@ -131,7 +130,6 @@ def main() -> int:
     if args.predict:
         write_text(PREDICTIONS, json.dumps(predict(), indent=1) + "\n")
         return 0
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products; before CUDA starts
     device = torch.device(args.device)
     if args.work:
         print(json.dumps(gpu_speed.WORK[args.work](device, args.small)))

@@ -1,4 +1,4 @@
-"""``python -m dmaf_lite train | evaluate | predict | experiment | lessons | explore``: a thin door.
+"""``dmaf``, or ``python -m dmaf_lite train | evaluate | predict | experiment | lessons | explore``: a thin door.
 
 Each command lives in its own module; all of them leave through one door (`base/door.py`), which turns a user's slip
 into one sentence and an exit status.

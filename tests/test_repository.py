@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -140,6 +141,35 @@ def test_importing_the_package_is_quick() -> None:
     heavy = ["torch", "numpy", "monai", "pandas", "matplotlib", "IPython"]
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_python_that_is_admitted_is_tried_and_named() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    versions = workflow["jobs"]["all"]["strategy"]["matrix"]["python"]
+    admitted = Requirement(f"x{PROJECT['requires-python']}").specifier
+    assert [f"3.{n}" for n in range(30) if admitted.contains(f"3.{n}")] == versions
+    make = (ROOT / "Makefile").read_text()
+    first, last = (version.split(".") for version in (versions[0], versions[-1]))
+    assert f"({first[0]}, {first[1]}) <= sys.version_info[:2] <= ({last[0]}, {last[1]})" in make
+    assert all(f"python{version} " in make for version in versions)
+    assert f"Python {versions[0]} to {versions[-1]}" in README
+
+
+def test_the_console_command_is_the_door() -> None:
+    assert PROJECT["scripts"] == {"dmaf": "dmaf_lite.__main__:main"}
+
+
+EARLY = "import dmaf_lite, os; print(*(os.environ.get(n) for n in ('GOMP_SPINCOUNT', 'CUBLAS_WORKSPACE_CONFIG')))"
+
+
+@pytest.mark.parametrize(("own", "expected"), [({}, "20000 :4096:8"), ({"GOMP_SPINCOUNT": "7"}, "7 :4096:8"),
+                                               ({"OMP_WAIT_POLICY": "active"}, "None :4096:8")])
+def test_waiting_threads_sleep_soon_unless_the_user_says_otherwise(own: dict[str, str], expected: str) -> None:
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "CUBLAS_WORKSPACE_CONFIG")
+    environment = {k: v for k, v in os.environ.items() if k not in names} | own
+    done = subprocess.run([sys.executable, "-c", EARLY], capture_output=True, text=True, check=True, cwd=ROOT,
+                          env=environment)
+    assert done.stdout.strip() == expected
 
 
 def test_itkwidgets_is_imported_by_optional_notebooks_only() -> None:

@@ -71,7 +71,7 @@ assert set(report.values()) == {"OK"}, [line for line in report.items() if line[
 # %% [markdown]
 # ## 2 · Kernel and computer
 #
-# The kernel is the Python that runs these cells. Version 3.11 or 3.12 is what the kit is tested with.
+# The kernel is the Python that runs these cells. Versions 3.11 to 3.14 are what the kit is tested with.
 
 # %%
 device = choose_device()

@@ -39,6 +39,8 @@ def test_itkwidgets_is_imported_once_and_only_if_the_browser_can_reach_it(notebo
 def test_its_address_is_found_in_the_installed_package(notebook: nbformat.NotebookNode) -> None:
     from importlib.util import find_spec
 
+    if find_spec("itkwidgets") is None:
+        pytest.skip("itkwidgets is not installed: it has no zarr on Python 3.14")
     line = next(line for cell in notebook.cells for line in cell.source.splitlines() if line.startswith("address ="))
     pattern = re.search(r're\.search\((r".+?"), ', line)[1]
     config = find_spec("itkwidgets").submodule_search_locations[0] + "/viewer_config.py"
@@ -50,7 +52,7 @@ def test_its_address_is_found_in_the_installed_package(notebook: nbformat.Notebo
 def test_its_text_is_honest_about_network_and_version(notebook: nbformat.NotebookNode) -> None:
     text = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     pins = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
-    version = re.search(r'"(itkwidgets==[^"]+)"', pins)[1]
+    version = re.search(r'"(itkwidgets==[^;"]+)', pins)[1]
     assert version in text and "from the network" in text and "pre-release" in text
     extension = re.search(r'"(imjoy-jupyterlab-extension)==', pins)[1]
     assert f"jupyter labextension disable --level=sys_prefix {extension}" in text
