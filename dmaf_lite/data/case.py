@@ -305,8 +305,9 @@ def normalise_case(case: Case, *, minimum: int | Sequence[int] = DEFAULT_MINIMUM
         else resampled_grid(case.shape, case.affine, spacing, in_plane=stack)
     images, masks, intensity = {}, {}, {}
     for name, image in case.images.items():
-        around = background_value(image)
-        mask = foreground(image, around)
+        # Around a heart lies a chest, around that noise: a stack has no background to leave out.
+        around = None if stack else background_value(image)
+        mask = np.ones(image.shape, bool) if around is None else foreground(image, around)
         if shape != image.shape:
             # The background is taken out first: interpolating a constant other than 0 leaves rounding noise.
             image = resample(image - np.float32(around or 0), shape, order=1, inside=mask) + np.float32(around or 0)
