@@ -16,6 +16,7 @@ from dmaf_lite.base.door import leave
 COMMANDS = {
     "train": ("dmaf_lite.training.loop", "train a network on a prepared cohort"),
     "evaluate": ("dmaf_lite.evaluation.evaluate", "score trained weights on every subset of the modalities"),
+    "calibrate": ("dmaf_lite.evaluation.calibrate", "fit how sure trained weights may be"),
     "predict": ("dmaf_lite.evaluation.predict", "segment new studies, whatever modalities they have"),
     "experiment": ("dmaf_lite.experiment.matrix", "train and score variants x seeds of a profile, run by run"),
     "lessons": ("dmaf_lite.lessons.cli", "build, run and check the notebooks"),

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -37,7 +36,7 @@ from dmaf_lite.evaluation.conventions import CONVENTIONS, EvaluationSettings
 from dmaf_lite.evaluation.inference import WindowSettings, check_window, subset_probabilities
 from dmaf_lite.evaluation.metrics import DEFINITIONS, EMPTY, HD95, diagonal_mm
 from dmaf_lite.evaluation.scoring import score_case
-from dmaf_lite.methods.weights import load_weights
+from dmaf_lite.methods.weights import load_weights, weights_digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,7 +134,7 @@ def evaluate(net: nn.Module, cohort: Cohort, names: Sequence[str], *, settings: 
     check_window(net, settings.windows.window)
     if next(net.parameters()).device.type == "cpu":
         keep_freed_memory()
-    digest = _weights_digest(net)
+    digest = _network_digest(net)
     parts, failed, pending = {}, {}, deque()
 
     def score(name: str, kept: Path | None, study: _Study, labels: np.ndarray) -> pd.DataFrame:
@@ -186,13 +185,10 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _weights_digest(net: nn.Module) -> str:
+def _network_digest(net: nn.Module) -> str:
     """Identity of a network: its structure in words and every number in it."""
-    state = hashlib.sha256(repr(net).encode() + repr(getattr(net, "settings", None)).encode())
-    for name, value in sorted(net.state_dict().items()):
-        state.update(name.encode())
-        state.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return state.hexdigest()
+    words = repr(net) + repr(getattr(net, "settings", None))
+    return _sha256((words + weights_digest(net)).encode())
 
 
 def _case_identity(meta: Mapping[str, Any]) -> list[Any]:

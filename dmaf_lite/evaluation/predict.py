@@ -34,8 +34,10 @@ from dmaf_lite.base.provenance import NOT_A_DEVICE
 from dmaf_lite.data.case import Case, CaseError, CaseFiles, NormalisedCase, load_case, normalise_case, save_label
 from dmaf_lite.data.cohort import LAYOUTS, Layout, find_cohort, layout_of
 from dmaf_lite.data.finding import SeveralCases, one_case
+from dmaf_lite.evaluation.calibration import Calibration
 from dmaf_lite.evaluation.inference import WindowSettings, probabilities_and_weights
 from dmaf_lite.evaluation.metrics import volume_ml
+from dmaf_lite.evaluation.promise import calibration_of, promise
 from dmaf_lite.methods.weights import load_weights
 from dmaf_lite.spec import DatasetSpec
 
@@ -57,7 +59,9 @@ class StudyPrediction:
         weights: Modality -> mean weight over the brain.
         volumes_ml: Region -> millilitres.
         resampled_to: mm, where the study was resampled to the grid of the weights; else None.
-        notes: Warnings of loading.
+        notes: Warnings of loading, and what is outside the experience of the weights.
+        confidence: How sure, per region, and which scan would help most (`promise.py`); empty without a calibration.
+        confidence_map: float32 (X, Y, Z), probability that the label is right; None without a calibration.
     """
 
     name: str
@@ -69,6 +73,8 @@ class StudyPrediction:
     volumes_ml: Mapping[str, float]
     resampled_to: tuple[float, ...] | None = None
     notes: tuple[str, ...] = ()
+    confidence: Mapping[str, Any] = field(default_factory=dict)
+    confidence_map: np.ndarray | None = None
 
 
 @dataclass
@@ -104,7 +110,8 @@ def scans_in_words(files: CaseFiles, spec: DatasetSpec) -> str:
 
 
 def predict_case(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, layout: str | Layout = "brats2020",
-                 windows: WindowSettings | None = None, progress: bool = False) -> StudyPrediction:
+                 windows: WindowSettings | None = None, progress: bool = False,
+                 calibration: Calibration | None = None) -> StudyPrediction:
     """Segment one study.
 
     Args:
@@ -114,6 +121,7 @@ def predict_case(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, l
         layout: Names the data set.
         windows: Default: the window that the card names.
         progress: Show a bar over the windows.
+        calibration: How sure the weights may be; without one nothing is said of it.
 
     Raises:
         CaseError: Bad files, or a grid that the weights cannot be used on.
@@ -129,8 +137,6 @@ def predict_case(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, l
         warnings.simplefilter("always")
         case = load_case(files, spec=spec, labels=layout.labels)
     notes = [*files.notes, *(str(w.message) for w in caught if issubclass(w.category, UserWarning))]
-    for note in notes:
-        warnings.warn(note, stacklevel=2)
     target = target_spacing(case, card)
     normal = normalise_case(case, minimum=windows.window, spacing=target)
     empty = np.zeros(normal.shape, np.float32)
@@ -138,7 +144,12 @@ def predict_case(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, l
     available = np.array(case.available(spec))
     probabilities, weights = probabilities_and_weights(net, images, available, settings=windows, progress=progress)
 
-    label = label_on_files(probabilities.cpu().numpy(), normal)
+    probabilities = probabilities.cpu().numpy()
+    sure = promise(probabilities, images, available, normal.spacing, spec=spec, calibration=calibration)
+    notes += [f"{case.name}: {sentence}" for sentence in sure.warnings]
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    label = label_on_files(probabilities, normal)
     maps, shares = {}, {}
     if weights is not None:
         brain = (images != 0).any(axis=0)
@@ -151,6 +162,8 @@ def predict_case(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, l
         affine=case.affine if case.file_affine is None else case.file_affine, weights=shares, notes=tuple(notes),
         resampled_to=None if target is None else normal.spacing,
         volumes_ml={region: volume_ml(spec.region_mask(label, region), case.spacing) for region in spec.regions},
+        confidence=sure.summary, confidence_map=None if sure.map is None else case.in_file_order(
+            _on_files(sure.map, normal, outside=1.0)),
     )
 
 
@@ -193,8 +206,10 @@ def label_on_files(probabilities: np.ndarray, normal: NormalisedCase) -> np.ndar
 
 
 def write_prediction(out: str | Path, prediction: StudyPrediction, files: CaseFiles, card: Mapping[str, Any], *,
-                     layout: str | Layout = "brats2020") -> Path:
+                     layout: str | Layout = "brats2020", with_confidence_map: bool = False) -> Path:
     """Write <name>_seg.nii.gz, <name>_weights_<modality>.nii.gz where there are weights, and <name>.json.
+
+    With `with_confidence_map` also <name>_confidence.nii.gz, where there is a calibration.
 
     Each file is written whole or not at all, the JSON last. Results of an earlier run are replaced, files of
     the study never.
@@ -214,6 +229,9 @@ def write_prediction(out: str | Path, prediction: StudyPrediction, files: CaseFi
     for modality, weight in prediction.weight_maps.items():
         with atomic_path(out / f"{name}_weights_{modality}.nii.gz") as partial:
             nib.save(nib.Nifti1Image(weight.astype(np.float32), prediction.affine), partial)
+    if with_confidence_map and prediction.confidence_map is not None:
+        with atomic_path(out / f"{name}_confidence.nii.gz") as partial:
+            nib.save(nib.Nifti1Image(prediction.confidence_map.astype(np.float32), prediction.affine), partial)
     summary = {
         "name": name,
         "modalities": list(prediction.modalities),
@@ -223,6 +241,7 @@ def write_prediction(out: str | Path, prediction: StudyPrediction, files: CaseFi
         "layout": layout.name,
         "label_values": {layout.spec.classes[internal]: value for value, internal in layout.labels.items() if internal},
         "volumes_ml": {region: round(v, 3) for region, v in prediction.volumes_ml.items()},
+        "confidence": dict(prediction.confidence),
         "modality_weights": {modality: round(v, 4) for modality, v in prediction.weights.items()},
         "resampled_to_mm": prediction.resampled_to and [round(s, 4) for s in prediction.resampled_to],
         "weights": {key: card[key] for key in ("network", "network_options", "seed", "commit", "date")},
@@ -236,7 +255,8 @@ def write_prediction(out: str | Path, prediction: StudyPrediction, files: CaseFi
 
 def predict_folders(net: nn.Module, card: Mapping[str, Any], case_dirs: Sequence[str | Path], out: str | Path, *,
                     layout: str | Layout = "brats2020", windows: WindowSettings | None = None,
-                    progress: bool = True, named: Mapping[str, Path] = MappingProxyType({})) -> PredictReport:
+                    progress: bool = True, named: Mapping[str, Path] = MappingProxyType({}),
+                    calibration: Calibration | None = None, with_confidence_map: bool = False) -> PredictReport:
     """Segment a batch of studies; a bad one is reported and the next goes on.
 
     Args:
@@ -246,6 +266,8 @@ def predict_folders(net: nn.Module, card: Mapping[str, Any], case_dirs: Sequence
         layout: How files are named and which label values are written.
         progress: Show a bar, and say of every study which file is taken for which scan.
         named: Modality -> file, for a single study.
+        calibration: As in `predict_case`.
+        with_confidence_map: As in `write_prediction`.
     """
     report, layout = PredictReport(), layout_of(layout)
     studies = _studies(case_dirs, layout, named, report)
@@ -257,8 +279,10 @@ def predict_folders(net: nn.Module, card: Mapping[str, Any], case_dirs: Sequence
             if files.name in report.written:
                 raise CaseError(case_dir, found=f"a second study named {files.name}", expected="each name once",
                                 do="rename the folder, or predict it into another --out")
-            prediction = predict_case(net, card, files, layout=layout, windows=windows, progress=one and progress)
-            report.written[files.name] = write_prediction(out, prediction, files, card, layout=layout)
+            prediction = predict_case(net, card, files, layout=layout, windows=windows, progress=one and progress,
+                                      calibration=calibration)
+            report.written[files.name] = write_prediction(out, prediction, files, card, layout=layout,
+                                                          with_confidence_map=with_confidence_map)
         # What bad files or a full disk or device raise; a bug in the kit (TypeError, ...) still stops the batch.
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             report.failed[str(case_dir)] = str(error) or type(error).__name__
@@ -301,6 +325,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "may be named as in any layout")
     parser.add_argument("--window", type=int, help="side of the window in voxels; default: as in training")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    parser.add_argument("--confidence-map", action="store_true",
+                        help="write NAME_confidence.nii.gz too: the probability that the label is right")
 
 
 def _named(args: argparse.Namespace) -> dict[str, Path]:
@@ -320,8 +346,11 @@ def main(args: argparse.Namespace) -> int:
     windows = windows_of(card)
     if args.window:
         windows = replace(windows, window=(args.window,) * 3)
+    calibration, why_not = calibration_of(args.weights, net)
+    if why_not:
+        print(f"expected Dice and intervals are left out: {why_not}", file=sys.stderr)
     report = predict_folders(net, card, args.case_dirs, args.out, layout=args.layout, windows=windows,
-                             named=_named(args))
+                             named=_named(args), calibration=calibration, with_confidence_map=args.confidence_map)
     for case_dir, reason in report.failed.items():
         print(f"failed: {case_dir}: {reason}", file=sys.stderr)
     asked = len(report.written) + len(report.failed)

@@ -13,17 +13,19 @@ Taught in lesson 15.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
+from dmaf_lite.base.settings import checked
+
 SOME_CHANCE = 0.02  # of anything but background: below, a voxel is background that nobody doubts
 SMALLEST = 1e-6  # probabilities are cut here: a blend of windows may hold exact zeros
 
 
-@dataclass(frozen=True)
+@checked
 class Scaling:
     """q = softmax(slope * log p + bias).
 
@@ -45,6 +47,11 @@ class Scaling:
 def zone(probabilities: np.ndarray) -> np.ndarray:
     """Where it matters: bool[...] of class probabilities [K, ...], class 0 the background."""
     return 1 - probabilities[0] >= SOME_CHANCE
+
+
+def zone_of(probabilities: np.ndarray, labels: Iterable[int]) -> np.ndarray:
+    """Where it matters for one region: bool[...] of class probabilities [K, ...] and the region's classes."""
+    return probabilities[sorted(labels)].sum(axis=0) >= SOME_CHANCE
 
 
 def fit_scaling(probabilities: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None, *,

@@ -6,6 +6,7 @@ come from, so that a file found years later can still be used and judged.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -91,6 +92,15 @@ def save_weights(path: str | Path, net: nn.Module, card: Mapping[str, Any]) -> P
     with atomic_path(path) as partial:
         save_file(tensors, partial, metadata={"card": json.dumps(card, sort_keys=True)})
     return path
+
+
+def weights_digest(net: nn.Module) -> str:
+    """Identity of a network's numbers: sha256 over every parameter and buffer with its name, 64 hexadecimal digits."""
+    state = hashlib.sha256()
+    for name, value in sorted(net.state_dict().items()):
+        state.update(name.encode())
+        state.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return state.hexdigest()
 
 
 def read_card(path: str | Path) -> dict[str, Any]:

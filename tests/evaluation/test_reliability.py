@@ -10,6 +10,7 @@ from dmaf_lite.evaluation.reliability import (
     fit_scaling,
     reliability,
     zone,
+    zone_of,
 )
 
 
@@ -68,7 +69,7 @@ def test_easy_background_would_hide_the_error_and_is_not_in_the_zone():
     p[0] = 0.997
     p[:, :10] = np.array([0.1, 0.9, 0, 0])[:, None]  # promised, and never comes
     truth = np.zeros(1000, int)
-    assert zone(p).sum() == 10
+    assert zone(p).sum() == zone_of(p, {1, 3}).sum() == 10 and zone_of(p, {2}).sum() == 0
     everywhere = expected_calibration_error(p[1], truth == 1)
     inside = expected_calibration_error(p[1][zone(p)], (truth == 1)[zone(p)])
     assert everywhere < 0.02 and inside == pytest.approx(0.9)
