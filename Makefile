@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python -m dmaf_lite
 INSTALL := -c constraints.txt -e .[test]
 QUIET := --LabApp.app_settings_dir=dmaf_lite/lessons/application/settings# no question about news, no look for updates
+ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)# Jupyter asks root for this; in a container one is root
 CANDIDATES := python3 python3.12 python3.13 python3.11 python3.14 python
 # A candidate counts if it runs, is 3.11 to 3.14, and can make environments.
 FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
@@ -31,7 +32,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install $(PIP_ARGS) $(INSTALL)
 	@touch $@
 
-reproduce: env  ## run every lesson in order, print the subset table, write the HTML report
+reproduce: env  ## run every lesson, compare this run's table with the committed one, write the report
 	$(RUN) lessons run --profile cpu-small
 	$(RUN) lessons table --profile cpu-small
 	$(RUN) lessons book --profile cpu-small
@@ -47,9 +48,10 @@ $(VENV)/.browser: $(VENV)/.installed
 	@touch $@
 
 lab: env  ## open JupyterLab on the first lesson
-	$(BIN)/python -m jupyterlab $(QUIET) notebooks/00_check_your_setup.ipynb
+	@test -z "$(ROOT)" || echo "You are root, as in a container: JupyterLab is started with $(ROOT)."
+	$(BIN)/python -m jupyterlab $(QUIET) $(ROOT) notebooks/00_check_your_setup.ipynb
 
-explore: env  ## open lesson 10 as an application: scans, subsets and weights under the hand
+explore: env  ## open lesson 10 as an application: look at scans, subsets and weights
 	$(RUN) explore
 
 lessons: env  ## execute all lessons whose source or code changed, and publish them
@@ -62,7 +64,7 @@ notebook: env  ## the same for one lesson: make notebook NB=04
 exercises: env  ## derive notebooks/exercises from the lessons
 	$(RUN) lessons exercises
 
-book: env  ## write the published lessons as HTML: build/book/index.html
+book: env  ## write the published lessons as a book: build/book/index.html
 	$(RUN) lessons book
 
 bench: env  ## measure speed and memory: docs/benchmarks.md; needs a quiet machine, a quarter of an hour on two cores

@@ -1,102 +1,127 @@
-"""The lessons as HTML that opens without network: pictures inside, formulas by a MathJax that lies beside the pages."""
+"""The lessons as a book that opens without network: Sphinx with MyST-NB, its theme, search and formulas beside it."""
 
 from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from importlib.resources import files
 from pathlib import Path
 
 import nbformat
-from nbformat import NotebookNode
 
 from dmaf_lite.base.atomic import write_text
 from dmaf_lite.lessons.execute import artifact_root
+from dmaf_lite.lessons.pages import exercise_page, lesson_page, with_links
 from dmaf_lite.lessons.publish import TABLE_END, TABLE_START, lesson_table
-from dmaf_lite.lessons.report import subset_tables
+from dmaf_lite.lessons.report import draw_found, found_rows, report
 from dmaf_lite.lessons.source import Workspace
+from dmaf_lite.lessons.stubs import has_exercises
 
-MATHJAX = "assets/mathjax/MathJax.js?config=TeX-AMS-MML_HTMLorMML-full"
-# A saved widget is an empty space on a page; its picture is not.
-PRIORITY = ["text/html", "image/svg+xml", "image/png", "text/markdown", "text/plain"]
+THEME = Path(__file__).parent / "book_theme"
 
 
 def write_book(workspace: Workspace, profile: str | None = None) -> Path:
-    """Write one page per lesson and page of ``docs/``, and an index.
+    """Write the pages of lessons, exercises and ``docs/``, with side bar, search and an index.
 
     Args:
         workspace: The checkout.
         profile: Take the runs in ``build/<profile>/``; default the published notebooks.
 
     Returns:
-        The index page, ``build/book/index.html`` or ``build/<profile>/book/index.html``.
+        The first page, ``build/book/index.html`` or ``build/<profile>/book/index.html``.
 
     Raises:
         FileNotFoundError: If a lesson has no executed notebook.
+        RuntimeError: If a link leads nowhere or a page cannot be read.
     """
-    source = workspace.build / profile if profile else workspace.notebooks
     out = (workspace.build / profile if profile else workspace.build) / "book"
-    lessons = workspace.lessons()
-    missing = [lesson.stem for lesson in lessons if not (source / f"{lesson.stem}.ipynb").is_file()]
-    if missing:
-        raise FileNotFoundError(f"no executed notebook of {missing} in {source.name}/; run the lessons first")
     shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(Path(str(files("jupyter_server_mathjax"))) / "static", out / "assets" / "mathjax")
-    if (workspace.notebooks / "figures").is_dir():
-        shutil.copytree(workspace.notebooks / "figures", out / "figures")
-    exporter = make_exporter(workspace)
-    for lesson in lessons:
-        notebook = nbformat.read(source / f"{lesson.stem}.ipynb", 4)
-        write_page(exporter, out / f"{lesson.stem}.html", notebook, lesson.title)
-    for page in sorted((workspace.root / "docs").glob("*.*")):
-        if page.suffix != ".md":  # a picture or a table that a page shows
-            shutil.copy(page, out / page.name)
-            continue
-        text = page.read_text(encoding="utf-8")
-        write_page(exporter, out / f"{page.stem}.html", _page(text), page.stem.replace("_", " "))
-    write_page(exporter, out / "index.html", _page(_index(workspace, profile)), "DMAF-lite")
+    with tempfile.TemporaryDirectory(prefix="dmaf-book-") as scratch:
+        source = Path(scratch, "source")
+        write_source(workspace, source, profile)
+        build(source, out, Path(scratch, "doctrees"))
+    shutil.copytree(Path(str(files("jupyter_server_mathjax"))) / "static", out / "_static" / "mathjax")
     return out / "index.html"
 
 
-def make_exporter(workspace: Workspace):
-    """nbconvert's HTML exporter with our template and nothing that comes from elsewhere."""
-    from nbconvert import HTMLExporter
-    from traitlets.config import Config
+def write_source(workspace: Workspace, source: Path, profile: str | None = None) -> None:
+    """Lay out what Sphinx reads, in the folders of the repository, so that links keep their way."""
+    runs = workspace.build / profile if profile else workspace.notebooks
+    lessons = workspace.lessons()
+    missing = [lesson.stem for lesson in lessons if not (runs / f"{lesson.stem}.ipynb").is_file()]
+    if missing:
+        raise FileNotFoundError(f"no executed notebook of {missing} in {runs.name}/; run the lessons first")
+    docs = sorted((workspace.root / "docs").glob("*.md"))
+    pictures = [p for folder in ("docs", "notebooks/figures") for p in sorted((workspace.root / folder).glob("*.*"))
+                if p.suffix in (".png", ".svg", ".webp", ".gif")]
+    pages = {f"notebooks/{lesson.stem}.ipynb" for lesson in lessons}
+    pages |= {f"docs/{page.name}" for page in docs}
+    pages |= {f"notebooks/exercises/{lesson.stem}.ipynb" for lesson in lessons if has_exercises(lesson)}
+    book = pages | {p.relative_to(workspace.root).as_posix() for p in pictures} | {"README.md"}
+    for lesson in lessons:
+        page = f"notebooks/{lesson.stem}.ipynb"
+        _write(source / page, lesson_page(nbformat.read(runs / f"{lesson.stem}.ipynb", 4), page, book))
+        if has_exercises(lesson):
+            page = f"notebooks/exercises/{lesson.stem}.ipynb"
+            _write(source / page, exercise_page(lesson, page, book))
+    for page in docs:
+        name = f"docs/{page.name}"
+        (source / "docs").mkdir(exist_ok=True, parents=True)
+        write_text(source / name, with_links(page.read_text(encoding="utf-8"), name, book))
+    for picture in pictures:
+        target = source / picture.relative_to(workspace.root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, target)
+    write_text(source / "index.md", _index(workspace, source, profile, book) + _contents(sorted(pages)))
+    shutil.copy(THEME / "conf.py", source / "conf.py")
+    shutil.copytree(THEME / "static", source / "_theme" / "static")
 
-    config = Config()
-    config.NbConvertBase.display_data_priority = PRIORITY
-    config.TagRemovePreprocessor.enabled = True
-    config.TagRemovePreprocessor.remove_cell_tags = {"remove-cell"}
-    return HTMLExporter(
-        config=config, template_name="dmaf", extra_template_basedirs=[str(workspace.notebooks / "book")],
-        require_js_url="", mermaid_js_url="", mermaid_layout_elk_js_url="", jquery_url="", jupyter_widgets_base_url="",
-        mathjax_url=MATHJAX,
-    )
+
+def build(source: Path, out: Path, doctrees: Path) -> None:
+    """Run Sphinx; every warning is an error.
+
+    Raises:
+        RuntimeError: With what Sphinx has complained about.
+    """
+    from sphinx.cmd.build import build_main
+
+    complaints = doctrees.parent / "complaints.txt"
+    status = build_main(["-q", "-W", "--keep-going", "-j", "2", "-b", "html", "-d", str(doctrees), "-w",
+                         str(complaints), str(source), str(out)])
+    if status:
+        text = complaints.read_text(encoding="utf-8") if complaints.is_file() else ""
+        text = re.sub(r"\x1b\[[\d;]*m", "", text).replace(f"{source}/", "")
+        raise RuntimeError(f"the book is not whole; a link leads nowhere or a page cannot be read:\n{text.strip()}")
 
 
-def write_page(exporter, path: Path, notebook: NotebookNode, title: str) -> None:
-    """One page; links to notebooks and documents lead to their pages."""
-    notebook.metadata["title"] = title
-    html, _ = exporter.from_notebook_node(notebook)
-    html = re.sub(r'href="(?:\.\./|notebooks/|docs/|\./)*([\w-]+)\.(?:ipynb|md)(#[^"]*)?"', _to_page, html)
-    write_text(path, html)
+def _write(path: Path, notebook: nbformat.NotebookNode) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, nbformat.writes(notebook))
 
 
-def _to_page(found: re.Match[str]) -> str:
-    name = "index" if found[1] == "README" else found[1]
-    return f'href="{name}.html{found[2] or ""}"'
+def _contents(pages: list[str]) -> str:
+    """The side bar: lessons, exercises, documents."""
+    groups = {"Lessons": [p for p in pages if re.fullmatch(r"notebooks/[^/]+", p)],
+              "Exercises": [p for p in pages if p.startswith("notebooks/exercises/")],
+              "To look up": [p for p in pages if p.startswith("docs/")]}
+    return "".join(f"\n\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n"
+                   + "\n".join(p.rsplit(".", 1)[0] for p in group) + "\n```"
+                   for caption, group in groups.items() if group) + "\n"
 
 
-def _page(text: str) -> NotebookNode:
-    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
-
-
-def _index(workspace: Workspace, profile: str | None) -> str:
-    """The README, and what this profile's runs have found."""
+def _index(workspace: Workspace, source: Path, profile: str | None, book: set[str]) -> str:
+    """The README; a report begins with what its run has found."""
     text = (workspace.root / "README.md").read_text(encoding="utf-8")
     table = lesson_table(workspace, workspace.lessons())
     text = re.sub(f"{re.escape(TABLE_START)}.*{re.escape(TABLE_END)}", lambda _: table, text, flags=re.DOTALL)
-    found = subset_tables(artifact_root(workspace, profile)) if profile else ""
-    if found:
-        text += f"\n\n## What this run has found\n\nProfile {profile}, synthetic studies.\n\n{found}"
-    return text
+    text = with_links(text, "README.md", book)
+    rows = found_rows(artifact_root(workspace, profile)) if profile else None
+    if rows is None:
+        return text
+    draw_found(rows, source / "found.png")
+    found = report(artifact_root(workspace, profile), workspace.notebooks)
+    title, _, rest = text.partition("\n")
+    return (f"{title}\n\n## What this run has found\n\nProfile {profile}, synthetic studies.\n\n"
+            f"```text\n{found}\n```\n\n"
+            f"![Dice of this run: fifteen subsets of scans and their mean, by three regions](found.png)\n{rest}")

@@ -63,7 +63,10 @@ def check_source(workspace: Workspace, lesson: Lesson) -> list[str]:
     except ParameterError as error:
         problems.append(str(error))
     code = [cell for cell in cells if cell.cell_type == "code" and cell.source.strip()]
-    lines = [sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in code]
+    if not any("setup" in tags(cell) and "check_parameters(globals())" in cell.source for cell in code):
+        problems.append("the setup cell does not call check_parameters(globals())")
+    shown = [cell for cell in code if "setup" not in tags(cell)]  # imports are folded
+    lines = [sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in shown]
     if lines:
         measured = (statistics.median(lines), sorted(lines)[max(0, -(-9 * len(lines) // 10) - 1)], max(lines))
         names, limits = ("median", "90th percentile", "longest"), (MEDIAN, P90, LONGEST)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dmaf_lite.lessons.check import check, check_names
 from dmaf_lite.lessons.execute import Outcome, artifact_root, run_lessons
-from dmaf_lite.lessons.profiles import DEFAULT
-from dmaf_lite.lessons.publish import publish, refresh
+from dmaf_lite.lessons.profiles import DEFAULT, given_parameters
+from dmaf_lite.lessons.publish import expected_seconds, publish, refresh
 from dmaf_lite.lessons.source import Lesson, Workspace
 
 
@@ -34,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if name in ("build", "run"):
             action.add_argument("--force", action="store_true", help="run although nothing has changed")
         if name == "run":
+            action.add_argument("-p", dest="given", action="append", default=[], metavar="NAME=VALUE",
+                                help="a parameter of the chosen lessons, such as steps=40; the run lies in build/own/")
             action.add_argument("--alone", action="store_true", help="an empty artefact folder for each lesson")
 
 
@@ -54,34 +57,75 @@ def main(args: argparse.Namespace) -> int:
         print(f"the book: {write_book(workspace, args.profile)}")
         return 0
     if args.action == "table":
-        from dmaf_lite.lessons.report import committed_table, subset_tables
+        from dmaf_lite.lessons.report import report
 
-        print(subset_tables(artifact_root(workspace, args.profile)) or committed_table(workspace.notebooks))
+        print(report(artifact_root(workspace, args.profile), workspace.notebooks))
         return 0
     lessons = workspace.select(args.lessons)
     if args.action == "check":
         return _check(workspace, lessons)
     profile = getattr(args, "profile", DEFAULT)
-    outcomes = _run(workspace, lessons, profile, alone=getattr(args, "alone", False), force=args.force)
+    outcomes = _run(workspace, lessons, profile, alone=getattr(args, "alone", False), force=args.force,
+                    parameters=given_parameters(lessons, getattr(args, "given", [])))
     if args.action == "build":
+        from dmaf_lite.lessons.report import keep_rows
+
         for outcome in outcomes:
             if outcome.state != "failed":
                 publish(workspace, outcome.lesson)
+        keep_rows(artifact_root(workspace, profile), workspace.notebooks)
         refresh(workspace)
     return int(any(outcome.state == "failed" for outcome in outcomes))
 
 
-def _run(workspace: Workspace, lessons: Sequence[Lesson], profile: str, *, alone: bool, force: bool) -> list[Outcome]:
-    outcomes = []
-    for outcome in run_lessons(workspace, lessons, profile, alone=alone, force=force):
+def _run(workspace: Workspace, lessons: Sequence[Lesson], profile: str, *, alone: bool, force: bool,
+         parameters: Mapping[str, Mapping[str, Any]]) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    clock = Clock([expected_seconds(workspace, lesson) for lesson in lessons])
+
+    def begins(number: int, lesson: Lesson) -> None:
+        print(f"{number:2d} of {len(lessons)}  {lesson.stem}{clock.left(number - 1)}", flush=True)
+
+    for outcome in run_lessons(workspace, lessons, profile, alone=alone, force=force, parameters=parameters,
+                               begins=begins):
+        clock.done(outcome.seconds if outcome.state == "ran" else None)
         words = {"ran": f"{outcome.seconds:6.1f} s", "current": " current", "failed": "  FAILED"}[outcome.state]
-        print(f"{words}  {outcome.lesson.stem}" + (f"\n          {outcome.error}" if outcome.error else ""), flush=True)
+        print(f"          {words}" + (f"\n          {outcome.error}" if outcome.error else ""), flush=True)
         outcomes.append(outcome)
     failed = [outcome.lesson.stem for outcome in outcomes if outcome.state == "failed"]
     total = sum(outcome.seconds for outcome in outcomes if outcome.state == "ran")
     print(f"{len(outcomes) - len(failed)} of {len(outcomes)} lessons are good ({profile}, {total:.0f} s)"
           + (f"; failed: {', '.join(failed)}; each left build/{profile}/NAME.failed.ipynb" if failed else ""))
     return outcomes
+
+
+class Clock:
+    """How long the lessons still take: what the published runs took, as fast as this machine has been so far.
+
+    Args:
+        expected: Seconds of each lesson, None where it has no published run.
+    """
+
+    def __init__(self, expected: Sequence[float | None]) -> None:
+        self.expected = expected
+        self.ran: list[tuple[float, float]] = []  # expected, taken
+        self.seen = 0
+
+    def done(self, seconds: float | None) -> None:
+        """One more lesson has ended; None if it did not run."""
+        expected = self.expected[self.seen]
+        self.seen += 1
+        if seconds is not None and expected:
+            self.ran.append((expected, seconds))
+
+    def left(self, number: int) -> str:
+        """Words about the time left before lesson `number` (from 0); empty where nothing is known."""
+        known = [seconds for seconds in self.expected[number:] if seconds]
+        if not known or not self.ran:
+            return ""
+        pace = sum(taken for _, taken in self.ran) / sum(expected for expected, _ in self.ran)
+        minutes = sum(known) * pace / 60
+        return f"   about {minutes:.0f} min left" if minutes >= 1 else "   less than a minute left"
 
 
 def _check(workspace: Workspace, lessons: Sequence[Lesson]) -> int:

@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -27,6 +27,8 @@ from dmaf_lite.lessons.artifacts import content_of
 from dmaf_lite.lessons.fingerprint import code_digest, digest, imported
 from dmaf_lite.lessons.profiles import DEFAULT, read_profile
 from dmaf_lite.lessons.source import KERNELSPEC, Lesson, Workspace, build_notebook, tags
+
+OWN = "own"  # runs with parameters from the command line lie apart, in build/own/
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def artifact_root(workspace: Workspace, profile: str) -> Path:
 
 
 def run_lessons(workspace: Workspace, lessons: Sequence[Lesson], profile: str = DEFAULT, *,
-                alone: bool = False, force: bool = False) -> Iterator[Outcome]:
+                alone: bool = False, force: bool = False, parameters: Mapping[str, Mapping[str, Any]] | None = None,
+                begins: Callable[[int, Lesson], None] | None = None) -> Iterator[Outcome]:
     """Run lessons in order; a failing one does not stop the others.
 
     Args:
@@ -66,10 +69,16 @@ def run_lessons(workspace: Workspace, lessons: Sequence[Lesson], profile: str = 
         profile: Checked as a whole before anything starts.
         alone: Give each lesson an empty artefact folder of its own (thrown away) and run it in any case.
         force: Run lessons whose result is current, too.
+        parameters: Lesson stem -> values that go over those of the profile; such a run lies in ``build/own/``.
+        begins: Called with the number, from 1, and the lesson before it is looked at.
     """
     overrides = read_profile(workspace, profile)
-    for lesson in lessons:
-        out = output_path(workspace, lesson, profile)
+    for stem, values in (parameters or {}).items():
+        overrides[stem] = {**overrides[stem], **values}
+    for number, lesson in enumerate(lessons, start=1):
+        if begins:
+            begins(number, lesson)
+        out = output_path(workspace, lesson, OWN if (parameters or {}).get(lesson.stem) else profile)
         artifacts = artifact_root(workspace, profile)
         stamp = lesson_hash(lesson, overrides[lesson.stem])
         if not (alone or force) and is_current(out, stamp, artifacts):
@@ -94,15 +103,20 @@ def run_lessons(workspace: Workspace, lessons: Sequence[Lesson], profile: str = 
 
 def execute(workspace: Workspace, lesson: Lesson, overrides: dict[str, Any], artifacts: Path,
             out: Path) -> NotebookNode:
-    """One papermill run; on failure the notebook up to the error stays as ``<name>.failed.ipynb``."""
+    """One papermill run, ``<name>.running.ipynb`` meanwhile; on failure ``<name>.failed.ipynb`` stays."""
     import papermill
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    failed = out.with_suffix(".failed.ipynb")
+    running, failed = out.with_suffix(".running.ipynb"), out.with_suffix(".failed.ipynb")
+    failed.unlink(missing_ok=True)
     notebook = build_notebook(lesson, workspace.lessons())
     with _surroundings(workspace, lesson, overrides.get("profile", DEFAULT), artifacts) as log:
-        papermill.execute_notebook(notebook, failed, overrides, kernel_name="python3", cwd=workspace.notebooks,
-                                   progress_bar=sys.stderr.isatty())
+        try:
+            papermill.execute_notebook(notebook, running, overrides, kernel_name="python3", cwd=workspace.notebooks,
+                                       progress_bar=sys.stderr.isatty())
+        finally:
+            if running.exists():
+                os.replace(running, failed)
         used = dict(json.loads(line) for line in log.read_text().splitlines()) if log.exists() else {}
     done = normalise(nbformat.read(failed, 4))
     not_run = [c.id for c in done.cells

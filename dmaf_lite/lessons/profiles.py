@@ -6,18 +6,16 @@ papermill runs on with an unknown name or text where a number was meant; here bo
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
+
 from dmaf_lite.base.settings import read_yaml
+from dmaf_lite.lessons.parameters import TYPES, ParameterError, fit
 from dmaf_lite.lessons.source import Lesson, Workspace, tags
 
 DEFAULT = "cpu-small"  # the values in the lessons themselves; it has no file, so there is no second copy to drift
-TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
-
-
-class ParameterError(ValueError):
-    """A parameters cell or a profile that does not fit."""
 
 
 def declared(lesson: Lesson) -> dict[str, Any]:
@@ -82,11 +80,29 @@ def _fit(lesson: Lesson, overrides: Mapping[str, Any], profile: str) -> dict[str
         where = f"profile {profile}, lesson {lesson.stem}"
         if name not in defaults or name == "profile":
             raise ParameterError(f"{where}: no parameter {name!r} to override; there are {list(defaults)[1:]}")
-        wanted = type(defaults[name])
-        if wanted is float and type(value) is int:  # YAML writes 1 for 1.0
-            value = float(value)
-        if type(value) is not wanted:
-            raise ParameterError(f"{where}: {name} is {value!r} ({type(value).__name__}); expected {wanted.__name__}, "
-                                 f"such as {defaults[name]!r}")
-        fitted[name] = value
+        try:
+            fitted[name] = fit(name, value, type(defaults[name]))  # YAML writes 1 for 1.0
+        except ParameterError as error:
+            raise ParameterError(f"{where}: {error}, such as {defaults[name]!r}") from None
     return fitted
+
+
+def given_parameters(lessons: Sequence[Lesson], texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Parameters from the command line, ``name=value`` each: lesson stem -> name -> value.
+
+    Raises:
+        ParameterError: If a text is no such pair, no chosen lesson has the parameter, or the value does not fit.
+    """
+    found: dict[str, dict[str, Any]] = {lesson.stem: {} for lesson in lessons}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ParameterError(f"-p {text}: expected name=value, such as steps=40")
+        owners = {lesson.stem: declared(lesson) for lesson in lessons if name in declared(lesson)}
+        if not owners or name == "profile":
+            known = {lesson.stem: list(declared(lesson))[1:] for lesson in lessons}
+            raise ParameterError(f"-p {text}: no chosen lesson has a parameter {name!r}; there are {known}")
+        for stem, defaults in owners.items():
+            kind = type(defaults[name])
+            found[stem][name] = fit(f"-p {text}: {name}", value if kind is str else yaml.safe_load(value), kind)
+    return found

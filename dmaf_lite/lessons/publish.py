@@ -50,12 +50,17 @@ def exercise_path(workspace: Workspace, lesson: Lesson) -> Path:
     return workspace.exercises / f"{lesson.stem}.ipynb"
 
 
+def expected_seconds(workspace: Workspace, lesson: Lesson) -> float | None:
+    """What the published run of a lesson took; None where there is none."""
+    path = committed(workspace, lesson)
+    return nbformat.read(path, 4).metadata.get("dmaf", {}).get("seconds") if path.is_file() else None
+
+
 def lesson_table(workspace: Workspace, lessons: Sequence[Lesson]) -> str:
     """Markdown table of the lessons: what is built in each, and the minutes that the published run took."""
     lines = ["| lesson | what you do | minutes on a laptop CPU |", "|---|---|---:|"]
     for lesson in lessons:
-        path = committed(workspace, lesson)
-        seconds = nbformat.read(path, 4).metadata.get("dmaf", {}).get("seconds") if path.is_file() else None
+        seconds = expected_seconds(workspace, lesson)
         minutes = "-" if seconds is None else "< 1" if seconds < 60 else str(math.ceil(seconds / 60))
         lines.append(f"| [{lesson.title}](notebooks/{lesson.stem}.ipynb) | {lesson.opening('Do')} | {minutes} |")
     return "\n".join(lines)

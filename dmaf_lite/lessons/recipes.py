@@ -16,7 +16,8 @@ from dmaf_lite.base.settings import from_mapping
 from dmaf_lite.data.cohort import Cohort, read_split
 from dmaf_lite.evaluation.evaluate import EvaluationSettings, evaluate
 from dmaf_lite.evaluation.inference import WindowSettings
-from dmaf_lite.methods.weights import load_weights
+from dmaf_lite.evaluation.metrics import HD95
+from dmaf_lite.methods.weights import load_weights, shipped
 from dmaf_lite.phantom.ready import PhantomSettings, ready_cohort
 from dmaf_lite.training.loop import TrainSettings, train
 
@@ -35,6 +36,18 @@ def train_run(folder: Path, config: Mapping[str, Any], cohort_folder: Path) -> N
     """A run on the training cases; `config` are the fields of `TrainSettings`."""
     cohort, split = open_cohort(cohort_folder)
     train(cohort, split["train"], folder, from_mapping(TrainSettings, config))
+
+
+def score_shipped(folder: Path, config: Mapping[str, Any], cohort_folder: Path) -> None:
+    """``rows.parquet``: the shipped weights on test cases; `config`: cases, overlap, hd95 (names of conventions)."""
+    cohort, split = open_cohort(cohort_folder)
+    net, card = load_weights(shipped())
+    windows = WindowSettings(window=tuple(card["window"]), overlap=config["overlap"])
+    rules = tuple(HD95(*name.split("/")) for name in config["hd95"])
+    rows = evaluate(net, cohort, split["test"][: config["cases"]], progress=False,
+                    settings=EvaluationSettings(windows=windows, hd95=rules))
+    with atomic_path(folder / "rows.parquet") as partial:
+        rows.to_parquet(partial, index=False)
 
 
 def evaluate_run(folder: Path, config: Mapping[str, Any], cohort_folder: Path, run_folder: Path) -> None:

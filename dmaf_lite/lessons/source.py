@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 from dmaf_lite.lessons.fingerprint import PACKAGE
 
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
-FOLDED = {"hide-input", "hide-cell", "solution"}
+FOLDED = {"setup", "hide-input", "hide-cell", "solution"}
 BLANK_START, BLANK_END = "# >>> your turn:", "# <<<"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
 from pathlib import Path
@@ -11,7 +12,7 @@ from nbformat import NotebookNode
 
 from dmaf_lite.lessons.source import BLANK_END, BLANK_START, KERNELSPEC, Lesson, tags
 
-KEPT = ("parameters", "setup", "exercise")
+KEPT = ("exercise",)
 
 
 def has_exercises(lesson: Lesson) -> bool:
@@ -57,9 +58,10 @@ def derive(lesson: Lesson, executed: Path | None = None) -> NotebookNode:
     """
     pictures = _pictures(executed) if executed and executed.is_file() else {}
     opening = (f"# Exercises to {lesson.title}\n\nWrite the lines that are missing, then run the check below them. "
-               "An untouched exercise stops nothing. "
+               "An untouched exercise stops nothing. Nothing but the first cell is needed before an exercise. "
                f"The solutions are in [the lesson](../{lesson.stem}.ipynb), folded.")
-    cells = [nbformat.v4.new_markdown_cell(opening)]
+    cells = [nbformat.v4.new_markdown_cell(opening), nbformat.v4.new_code_cell(imports_for(lesson))]
+    cells[1].metadata = {"tags": ["setup"], "jupyter": {"source_hidden": True}}
     for cell in lesson.cells:
         if "expected" in tags(cell) and cell.id in pictures:
             alt, png = pictures[cell.id]
@@ -74,6 +76,21 @@ def derive(lesson: Lesson, executed: Path | None = None) -> NotebookNode:
     for index, cell in enumerate(cells):
         cell.id = hashlib.sha1(f"{lesson.stem}:exercise:{index}".encode()).hexdigest()[:8]
     return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": dict(KERNELSPEC)})
+
+
+def imports_for(lesson: Lesson) -> str:
+    """The lesson's imports of which an exercise uses a name, one a line, in the lesson's order."""
+    code = [cell for cell in lesson.cells if cell.cell_type == "code"]
+    used = {node.id for cell in code if "exercise" in tags(cell)
+            for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)}
+    lines = []
+    for cell in code:
+        for node in ast.parse(cell.source).body:
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                node.names = [alias for alias in node.names if (alias.asname or alias.name.split(".")[0]) in used]
+                if node.names and ast.unparse(node) not in lines:
+                    lines.append(ast.unparse(node))
+    return "\n".join(lines)
 
 
 def _pictures(executed: Path) -> dict[str, tuple[str, str]]:

@@ -33,8 +33,11 @@ from packaging.requirements import Requirement
 
 from dmaf_lite import figures
 from dmaf_lite.base.device import choose_device, choose_precision
+from dmaf_lite.lessons.parameters import check_parameters
 from dmaf_lite.phantom.brain import BrainSettings, make_brain
 from dmaf_lite.spec import BRATS
+
+check_parameters(globals())
 
 # %% [markdown]
 # ## 1 · Packages

@@ -51,9 +51,11 @@ from dmaf_lite.figures.planes import to_lps
 from dmaf_lite.lessons import recipes
 from dmaf_lite.lessons.artifacts import data_folder, load_or_make
 from dmaf_lite.lessons.exercises import lesson_01 as exercises
+from dmaf_lite.lessons.parameters import check_parameters
 from dmaf_lite.phantom.brain import threshold_dice, write_brain_cohort
 from dmaf_lite.spec import BRATS
 
+check_parameters(globals())
 print(f"nibabel {nib.__version__}, numpy {np.__version__}, layout {layout}")
 
 # %% [markdown]

@@ -45,6 +45,7 @@ from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
 from dmaf_lite.lessons import recipes
 from dmaf_lite.lessons.artifacts import load_or_make
 from dmaf_lite.lessons.exercises import lesson_02 as exercises
+from dmaf_lite.lessons.parameters import check_parameters
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.methods.weights import load_weights
 from dmaf_lite.nn import Pairs
@@ -53,6 +54,7 @@ from dmaf_lite.objectives.segmentation import LabelStats, segmentation_loss
 from dmaf_lite.spec import BRATS
 from dmaf_lite.training.runlog import read_log
 
+check_parameters(globals())
 print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; everything in this lesson runs on the CPU")
 
 # %% [markdown]

@@ -47,12 +47,14 @@ from dmaf_lite import figures
 from dmaf_lite.lessons import recipes
 from dmaf_lite.lessons.artifacts import load_or_make
 from dmaf_lite.lessons.exercises import lesson_03 as exercises
+from dmaf_lite.lessons.parameters import check_parameters
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.methods.weights import load_weights
 from dmaf_lite.nn import Pairs
 from dmaf_lite.nn.fusion import DMAF, MeanFusion
 from dmaf_lite.spec import BRATS
 
+check_parameters(globals())
 print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; everything in this lesson runs on the CPU")
 
 # %% [markdown]

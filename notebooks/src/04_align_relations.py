@@ -46,11 +46,13 @@ from dmaf_lite.figures.planes import Plane, fullest_slice, to_lps, window
 from dmaf_lite.lessons import recipes
 from dmaf_lite.lessons.artifacts import load_or_make
 from dmaf_lite.lessons.exercises import lesson_04 as exercises
+from dmaf_lite.lessons.parameters import check_parameters
 from dmaf_lite.methods.weights import load_weights
 from dmaf_lite.nn import Pairs
 from dmaf_lite.objectives.dmaf import students
 from dmaf_lite.objectives.relation import GraphAttention, RelationAlignment, covariance, covariance_gap, nearest_nodes
 
+check_parameters(globals())
 torch.manual_seed(seed)
 print(f"torch {torch.__version__} on the CPU, profile {profile}")
 

@@ -43,10 +43,12 @@ from dmaf_lite import figures
 from dmaf_lite.lessons import recipes
 from dmaf_lite.lessons.artifacts import load_or_make
 from dmaf_lite.lessons.exercises import lesson_05 as exercises
+from dmaf_lite.lessons.parameters import check_parameters
 from dmaf_lite.methods.weights import load_weights
 from dmaf_lite.objectives.prototype import prototype_gap, prototype_loss, prototypes, soft_membership
 from dmaf_lite.objectives.segmentation import LabelStats
 
+check_parameters(globals())
 torch.manual_seed(seed)
 print(f"torch {torch.__version__} on the CPU, profile {profile}")
 

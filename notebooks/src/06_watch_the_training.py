@@ -49,10 +49,12 @@ from dmaf_lite.data.missing import missing_table, realised_rates
 from dmaf_lite.lessons import recipes
 from dmaf_lite.lessons.artifacts import load_or_make
 from dmaf_lite.lessons.exercises import lesson_06 as exercises
+from dmaf_lite.lessons.parameters import check_parameters
 from dmaf_lite.objectives.monitor import MonitorSettings, TrainingMonitor, project_weights, start_weights
 from dmaf_lite.spec import BRATS
 from dmaf_lite.training.runlog import read_log
 
+check_parameters(globals())
 print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; everything in this lesson runs on the CPU")
 
 # %% [markdown]

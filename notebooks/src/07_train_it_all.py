@@ -54,6 +54,7 @@ from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
 from dmaf_lite.evaluation.metrics import dice
 from dmaf_lite.lessons import artifacts, recipes
 from dmaf_lite.lessons.exercises import lesson_07 as exercises
+from dmaf_lite.lessons.parameters import check_parameters
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.methods.objectives import build_objective
 from dmaf_lite.methods.weights import load_weights, shipped
@@ -65,6 +66,7 @@ from dmaf_lite.training.loop import TrainSettings, learning_rate, train
 from dmaf_lite.training.runlog import read_log
 from dmaf_lite.training.step import StepModel, build_optimizer, train_step
 
+check_parameters(globals())
 device = choose_device()
 print(f"torch {torch.__version__}, training on {device.type} in {choose_precision('auto', device)}")
 

@@ -47,6 +47,7 @@ from dmaf_lite.data.batches import BatchSettings, TrainingBatches
 from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
 from dmaf_lite.lessons import artifacts, recipes
 from dmaf_lite.lessons.exercises import lesson_08 as exercises
+from dmaf_lite.lessons.parameters import check_parameters
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.methods.objectives import build_objective
 from dmaf_lite.methods.weights import load_weights
@@ -55,6 +56,7 @@ from dmaf_lite.training.loop import TrainSettings, train
 from dmaf_lite.training.runlog import read_log
 from dmaf_lite.training.step import StepModel, build_optimizer, train_step
 
+check_parameters(globals())
 config = {"train": cases_train, "val": cases_val, "test": cases_test, "seed": seed, "spacing": spacing}
 cohort_folder = artifacts.load_or_make("cohort", recipes.make_cohort, config)
 cohort, split = recipes.open_cohort(cohort_folder)

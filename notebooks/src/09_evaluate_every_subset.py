@@ -54,9 +54,12 @@ from dmaf_lite.evaluation.tables import MEAN, case_table, empty_table, size_tabl
 from dmaf_lite.lessons import artifacts, recipes
 from dmaf_lite.lessons.artifacts import load_or_make
 from dmaf_lite.lessons.exercises import lesson_09 as exercises
+from dmaf_lite.lessons.parameters import check_parameters
+from dmaf_lite.lessons.report import SUBSET_ROWS
 from dmaf_lite.methods.weights import load_weights, shipped
 from dmaf_lite.spec import BRATS
 
+check_parameters(globals())
 warnings.filterwarnings("ignore", category=FutureWarning, module="monai")  # it warns of its own old calls
 device = choose_device()
 print(f"torch {torch.__version__}, evaluating on {device.type}")
@@ -212,7 +215,12 @@ assert all(written[rule]["both empty"] == 0 for rule in EMPTY), "on nothing and 
 
 # %%
 rules = (HD95("pooled", "diagonal"), HD95("max_directed", "one"))
-rows = evaluate(net, cohort, names, settings=EvaluationSettings(windows=windows, hd95=rules), progress=False)
+if layout == "phantom" and not run_name:
+    config = {"cases": cases, "overlap": overlap, "hd95": [rule.name for rule in rules]}
+    kept = load_or_make(SUBSET_ROWS, recipes.score_shipped, config, needs=[folder])  # `make reproduce` compares them
+    rows = pd.read_parquet(kept / "rows.parquet")
+else:
+    rows = evaluate(net, cohort, names, settings=EvaluationSettings(windows=windows, hd95=rules), progress=False)
 print(len(rows), "rows")
 print(rows.sample(4, random_state=seed).drop(columns="run").to_string(index=False))
 

@@ -51,11 +51,13 @@ from dmaf_lite.figures.planes import window
 from dmaf_lite.lessons import recipes
 from dmaf_lite.lessons.artifacts import load_or_make
 from dmaf_lite.lessons.exercises import lesson_10 as exercises
+from dmaf_lite.lessons.parameters import check_parameters
 from dmaf_lite.methods.weights import load_weights, shipped
 from dmaf_lite.spec import BRATS
 from dmaf_lite.training.runlog import read_log
 from dmaf_lite.widgets import ModalityExplorer, TrainingExplorer, VolumeExplorer, folder_study, phantom_study
 
+check_parameters(globals())
 print("explorers without WebGL and without network")
 
 # %% [markdown]

@@ -50,6 +50,7 @@ from dmaf_lite.evaluation.tables import MEAN, subset_table
 from dmaf_lite.lessons import recipes
 from dmaf_lite.lessons.artifacts import load_or_make
 from dmaf_lite.lessons.exercises import lesson_11 as exercises
+from dmaf_lite.lessons.parameters import check_parameters
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.methods.objectives import build_objective
 from dmaf_lite.methods.pairings import PAIRINGS
@@ -63,6 +64,7 @@ from dmaf_lite.spec import BRATS
 from dmaf_lite.training.checkpoint import load_checkpoint
 from dmaf_lite.training.step import build_optimizer
 
+check_parameters(globals())
 device = choose_device()  # of the measurements; the small examples run on the CPU
 print(f"torch {torch.__version__}, measuring on {device.type}, {torch.get_num_threads()} thread(s)")
 

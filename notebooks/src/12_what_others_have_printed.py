@@ -40,10 +40,12 @@ from dmaf_lite.evaluation.scoring import score_case
 from dmaf_lite.lessons import recipes
 from dmaf_lite.lessons.artifacts import load_or_make
 from dmaf_lite.lessons.exercises import lesson_12 as exercises
+from dmaf_lite.lessons.parameters import check_parameters
 from dmaf_lite.methods.weights import load_weights, shipped
 from dmaf_lite.peers.published_results import published_rows, published_table
 from dmaf_lite.spec import BRATS
 
+check_parameters(globals())
 net, card = load_weights(shipped("dmaf_net_phantom"))
 config = {"train": cases_threshold, "val": 1, "test": cases_unseen, "seed": seed + 1000, "spacing": card["spacing"][0]}
 cohort, split = recipes.open_cohort(load_or_make("unseen-cohort", recipes.make_cohort, config))

@@ -1,4 +1,4 @@
-"""The HTML book as a reader without network opens it: from disk, formulas set, every picture there."""
+"""The book as a reader without network opens it: from disk, formulas set, every picture there, every page reached."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import pytest
 from driver import Browser, is_blank
 from tiny import REPOSITORY
 
-from dmaf_lite.lessons.book import make_exporter, write_book, write_page
+from dmaf_lite.lessons.book import write_book
 from dmaf_lite.lessons.source import Workspace
 
 pytestmark = pytest.mark.browser
 
 MATH_IS_SET = """async () => {
+  if (!document.querySelector('.math')) return ''
   if (!window.MathJax?.Hub) return 'MathJax did not load'
   await new Promise(done => MathJax.Hub.Queue(done))
   const wrong = [...document.querySelectorAll('.MathJax_Error, .merror, .noError, .mtext[style*="red"]')]
@@ -26,6 +27,8 @@ RAW = """() => { const copy = document.querySelector('main').cloneNode(true)
   return (copy.textContent.match(/\\$\\$|\\\\(?:frac|sum|mathcal|begin)\\b/g) ?? []).join(' ') }"""
 EMPTY = """() => [...document.images].filter(i => !i.complete || !i.naturalWidth)
   .map(i => i.alt || i.src.slice(0, 80))"""
+TOO_WIDE = "() => Math.max(0, document.documentElement.scrollWidth - innerWidth)"
+FOLDED = "() => document.querySelectorAll('main details:not([open])').length"
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,12 @@ def book(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_book(Workspace(place)).parent
 
 
+def pages_of(book: Path) -> list[Path]:
+    """What a reader reads: everything but the page of searching and the empty index of terms."""
+    return [page for page in sorted(book.rglob("*.html")) if page.name not in ("genindex.html", "search.html")
+            and "_static" not in page.parts]
+
+
 def open_page(browser: Browser, page: Path) -> list[str]:
     """What is wrong with a page, one sentence each."""
     browser.forget()
@@ -46,30 +55,30 @@ def open_page(browser: Browser, page: Path) -> list[str]:
     faults = [browser.page.evaluate(MATH_IS_SET)]
     faults += [f"not set: {raw}" for raw in [browser.page.evaluate(RAW)] if raw]
     faults += [f"an empty picture: {name}" for name in browser.page.evaluate(EMPTY)]
-    pictures = browser.page.locator(".jp-OutputArea-output img")
+    pictures = browser.page.locator(".cell_output img")
     faults += [f"picture {i} is blank" for i in range(pictures.count()) if is_blank(pictures.nth(i).screenshot())]
     # To see whether a font has loaded, MathJax names an empty one at about:blank, which Chromium comments on.
     return [fault for fault in [*faults, *browser.faults()] if fault and "about:blank" not in fault]
 
 
 def test_every_page_opens_from_disk_complete(browser: Browser, book: Path) -> None:
-    pages = sorted(book.glob("*.html"))
+    pages = pages_of(book)
     assert len(pages) > 10
-    stems = {lesson.stem for lesson in Workspace().lessons()}
     found = {}
     for page in pages:
         found[page.name] = open_page(browser, page)
-        if page.stem in stems:
-            found[page.name] += compare(browser, Workspace().notebooks / f"{page.stem}.ipynb")
+        notebook = REPOSITORY / "notebooks" / f"{page.stem}.ipynb"
+        if page.parent.name == "notebooks":
+            found[page.name] += compare(browser, notebook)
     assert {name: faults for name, faults in found.items() if faults} == {}
 
 
 def compare(browser: Browser, path: Path) -> list[str]:
     """What the open page lacks of a notebook's pictures, those of widgets included, and formulas."""
-    cells = nbformat.read(path, 4).cells
+    cells = [cell for cell in nbformat.read(path, 4).cells if "exercise" not in cell.metadata.get("tags", [])]
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     expected = sum("image/png" in output.get("data", {}) for output in outputs)
-    shown = browser.page.locator(".jp-OutputArea-output img").count()
+    shown = browser.page.locator(".cell_output img").count()
     formulas = any("$$" in cell.source for cell in cells if cell.cell_type == "markdown")
     return [*([f"{shown} pictures; the notebook has {expected}"] if shown != expected else []),
             *(["no formula is set"] if formulas and not browser.page.locator(".MathJax_Display").count() else [])]
@@ -78,24 +87,66 @@ def compare(browser: Browser, path: Path) -> list[str]:
 @pytest.mark.parametrize(("text", "message"), [
     ('<img src="https://cdn.jsdelivr.net/npm/logo.png" alt="a logo">', "external request: https://cdn.jsdelivr.net"),
     ('<img src="gone.png" alt="a brain">', "an empty picture: a brain"),
-    (r"$$\frac{1}{2$$", "wrong formulas"),
-    (r"$$\unheardof{1}$$", "wrong formulas"),
+    (r'<div class="math">\[\frac{1}{2\]</div>', "wrong formulas"),
+    (r'<div class="math">\[\unheardof{1}\]</div>', "wrong formulas"),
     ("<script>nothing.here()</script>", "page error"),
 ])
 def test_each_fault_of_a_page_is_found(browser: Browser, book: Path, text: str, message: str) -> None:
-    page = book / "wrong.html"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
-    write_page(make_exporter(Workspace()), page, notebook, "Wrong")
+    page = book / "notebooks" / "wrong.html"
+    source = (book / "notebooks" / "03_let_attention_choose.html").read_text(encoding="utf-8")
+    page.write_text(source.replace('<article class="bd-article"', f'{text}<article class="bd-article"'),
+                    encoding="utf-8")
     found = open_page(browser, page)
     page.unlink()
     assert any(message in fault for fault in found), found
 
 
-def test_a_page_whose_formulas_come_from_elsewhere_is_found(browser: Browser, book: Path) -> None:
-    page = book / "elsewhere.html"
-    source = (book / "03_let_attention_choose.html").read_text(encoding="utf-8")
-    page.write_text(source.replace("assets/mathjax/", "https://cdn.jsdelivr.net/npm/mathjax@2/"), encoding="utf-8")
-    found = open_page(browser, page)
-    page.unlink()
-    assert any("MathJax did not load" in fault for fault in found), found
-    assert any("external request: https://cdn.jsdelivr.net/npm/mathjax" in fault for fault in found), found
+def test_next_walks_through_all_pages_and_previous_back(browser: Browser, book: Path) -> None:
+    place = browser.page
+    place.goto((book / "index.html").as_uri(), wait_until="domcontentloaded")
+    walked = [place.url]
+    while place.locator("a.right-next").count():
+        place.goto(place.locator("a.right-next").get_attribute("href") and place.locator("a.right-next").evaluate(
+            "a => a.href"), wait_until="domcontentloaded")
+        walked.append(place.url)
+        assert len(walked) < 200
+    assert set(walked) == {page.as_uri() for page in pages_of(book)}, "every page is on the way"
+    back = place.locator("a.left-prev").evaluate("a => a.href")
+    assert back == walked[-2]
+
+
+def test_search_finds_what_a_reader_asks_for(browser: Browser, book: Path) -> None:
+    place = browser.page
+    place.goto((book / "search.html").as_uri() + "?q=prototype", wait_until="load")
+    first = place.locator("#search-results li a").first
+    first.wait_for(timeout=20_000)
+    found = place.locator("#search-results li a").evaluate_all("links => links.map(a => a.href).join(' ')")
+    assert "05_align_prototypes.html" in found
+    assert browser.external == []
+
+
+@pytest.mark.parametrize("width", [390, 905, 1440])
+def test_no_page_is_wider_than_the_window(browser: Browser, book: Path, width: int) -> None:
+    place = browser.page
+    before = place.viewport_size
+    place.set_viewport_size({"width": width, "height": 900})
+    wide = {}
+    for page in pages_of(book):
+        place.goto(page.as_uri(), wait_until="load")
+        wide[page.name] = place.evaluate(TOO_WIDE)
+    place.set_viewport_size(before)
+    assert {name: pixels for name, pixels in wide.items() if pixels} == {}
+
+
+def test_print_loses_no_code(browser: Browser, book: Path) -> None:
+    place = browser.page
+    place.goto((book / "notebooks" / "exercises" / "03_let_attention_choose.html").as_uri(), wait_until="load")
+    assert place.evaluate(FOLDED) > 0
+    place.emulate_media(media="print")
+    place.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    assert place.evaluate(FOLDED) == 0, "what is folded on the screen is open on paper"
+    cut = place.evaluate("""() => [...document.querySelectorAll('main pre')]
+        .filter(p => p.scrollWidth > p.clientWidth + 1).length""")
+    place.evaluate("() => dispatchEvent(new Event('afterprint'))")
+    place.emulate_media(media="screen")
+    assert cut == 0 and place.evaluate(FOLDED) > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 from pathlib import Path
 
@@ -85,6 +86,8 @@ def test_it_is_for_this_machine_with_a_token() -> None:
     given = options(Path("folder") / "09_look.ipynb", port=8900, browser=False)
     assert "--ServerApp.ip=127.0.0.1" in given and "--ServerApp.port=8900" in given and "--no-browser" in given
     assert "--LabApp.default_url=/doc/tree/09_look.ipynb" in given and "--ServerApp.root_dir=folder" in given
+    root = getattr(os, "geteuid", lambda: 1)() == 0
+    assert ("--allow-root" in given) == root, "as root Jupyter would refuse; nobody else needs it"
     assert not [option for option in given if "token" in option or "password" in option or "auth" in option]
 
 

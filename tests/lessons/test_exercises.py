@@ -79,7 +79,10 @@ def test_a_check_has_three_verdicts(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert check(lambda x: 2 * x) == "right" and check(untouched) == "not attempted"
     assert capsys.readouterr().out == "Exercise 1.2: right.\nExercise 1.2: not attempted yet.\n"
-    with pytest.raises(WrongAnswer, match=r"Exercise 1\.2.*twice two is four"):
+    with pytest.raises(WrongAnswer, match=r"Exercise 1\.2.*twice two is four") as wrong:
         check(lambda x: x)
+    assert wrong.value._render_traceback_() == [str(wrong.value)], "IPython shows the hint, no traceback"
+    with pytest.raises(WrongAnswer, match="returns nothing"):
+        check(lambda x: None)
     with pytest.raises(NotImplementedError, match="Long"):
         check(of_torch)

@@ -48,6 +48,9 @@ import sys
 from pathlib import Path
 
 from dmaf_lite.lessons.artifacts import load_or_make
+from dmaf_lite.lessons.parameters import check_parameters
+
+check_parameters(globals())
 
 
 def write(folder, config):
@@ -344,7 +347,7 @@ def test_exercises_keep_the_picture_of_what_is_expected(workspace: Workspace) ->
     assert all(not cell.get("outputs") for cell in derived.cells)
 
 
-# ---- table and book
+# ---- table
 
 
 def test_the_table_is_written_between_its_markers() -> None:
@@ -354,26 +357,6 @@ def test_the_table_is_written_between_its_markers() -> None:
     assert with_table(readme, "new") == f"a\n{TABLE_START}\nnew\n{TABLE_END}\nb"
     with pytest.raises(ValueError, match="no place for the table"):
         with_table("a", "new")
-
-
-def test_a_page_needs_no_network_and_folds_code(tmp_path: Path) -> None:
-    from dmaf_lite.lessons.book import make_exporter, write_page
-
-    figure = nbformat.v4.new_code_cell("draw()", metadata={"tags": ["hide-input"]}, execution_count=1)
-    figure.outputs = [output("display_data", data={"image/png": "eA=="}, metadata={"image/png": {"alt": "a <dot>"}})]
-    gone = nbformat.v4.new_code_cell("secret()", metadata={"tags": ["remove-cell"]})
-    links = "[next](01_x.ipynb) [doc](../docs/data.md#a) [top](../README.md#lessons)"
-    text = nbformat.v4.new_markdown_cell(f"$$x^2$$ {links}")
-    write_page(make_exporter(REAL), tmp_path / "p.html", nbformat.v4.new_notebook(cells=[text, figure, gone]), "T")
-    html = (tmp_path / "p.html").read_text()
-    assert '<details class="fold"><summary>Show the code' in html and "secret" not in html
-    assert 'alt="a &lt;dot&gt;"' in html
-    assert [f'href="{x}"' in html for x in ("01_x.html", "data.html#a", "index.html#lessons")] == [True] * 3
-    import re
-
-    sources = re.findall(r'<(?:script|link|img|iframe)[^>]*(?:src|href)="([^"]*)"', html)
-    assert any(source.startswith("assets/mathjax/MathJax.js") for source in sources)
-    assert [source for source in sources if "//" in source.split("base64")[0] or not source] == []
 
 
 # ---- the real lessons

@@ -56,7 +56,16 @@ def options(path: Path, *, port: int | None = None, browser: bool = True) -> lis
         "--ServerApp.ip=127.0.0.1",
         *([f"--ServerApp.port={port}"] if port else []),
         *([] if browser else ["--no-browser"]),
+        *allow_root(),
     ]
+
+
+def allow_root() -> list[str]:
+    """The option that Jupyter asks of root, with a word about it; in a container one is root."""
+    if getattr(os, "geteuid", lambda: 1)() != 0:
+        return []
+    print("You are root, as in a container: JupyterLab is started with --allow-root.")
+    return ["--allow-root"]
 
 
 def write_copy(workspace: Workspace, lesson: Lesson) -> Path:

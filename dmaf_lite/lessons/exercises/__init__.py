@@ -15,6 +15,10 @@ Check = Callable[[Callable], None]
 class WrongAnswer(AssertionError):
     """The learner's function ran, and a property does not hold."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a traceback: the hint alone."""
+        return [str(self)]
+
 
 def exercise(number: str) -> Callable[[Check], Callable[[Callable], str]]:
     """Turn a function of assertions into the check of exercise `number`.
@@ -31,7 +35,7 @@ def exercise(number: str) -> Callable[[Check], Callable[[Callable], str]]:
         @wraps(check)
         def run(answer: Callable) -> str:
             try:
-                check(answer)
+                check(_returning(answer))
             except NotImplementedError as error:  # torch raises it too, with other words
                 if not str(error).startswith(f"{number}:"):
                     raise
@@ -47,3 +51,15 @@ def exercise(number: str) -> Callable[[Check], Callable[[Callable], str]]:
         return run
 
     return decorate
+
+
+def _returning(answer: Callable) -> Callable:
+    """The answer, with a hint for the most frequent slip: a function that returns nothing."""
+
+    @wraps(answer)
+    def watched(*args: object, **kwargs: object) -> object:
+        result = answer(*args, **kwargs)
+        assert result is not None, "your function returns nothing; its last line should be `return ...`"
+        return result
+
+    return watched

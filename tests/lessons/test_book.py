@@ -1,0 +1,109 @@
+"""The book: what goes onto its pages, and that a dead link stops it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from dmaf_lite.lessons.book import write_book
+from dmaf_lite.lessons.execute import write_notebook
+from dmaf_lite.lessons.pages import exercise_page, lesson_page, with_links
+from dmaf_lite.lessons.publish import TABLE_END, TABLE_START
+from dmaf_lite.lessons.source import Workspace, build_notebook
+
+DOT = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+
+SOURCE = '''# %% [markdown]
+# # 01 · Add
+#
+# Words with a [link](../docs/more.md#a-part) and $x^2$.
+
+# %% tags=["setup"]
+import math
+import os
+
+# %% tags=["hide-input"]
+os.getcwd()
+
+# %% [markdown]
+# ## Exercises
+
+# %% [markdown] tags=["exercise"]
+# ### Exercise 1.1 · Add
+
+# %% tags=["exercise"]
+def add(a, b):
+    """The sum."""
+    # >>> your turn: 1.1 add
+    return math.fsum((a, b))
+    # <<<
+'''
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    place = Workspace(tmp_path)
+    for folder in (place.sources, place.root / "docs"):
+        folder.mkdir(parents=True)
+    (place.sources / "01_add.py").write_text(SOURCE)
+    (place.root / "README.md").write_text(f"# Kit\n\n{TABLE_START}\n{TABLE_END}\n")
+    (place.root / "docs" / "more.md").write_text("# More\n\n## A part\n\nSee [the readme](../README.md).\n")
+    (lesson,) = place.lessons()
+    notebook = build_notebook(lesson, [lesson])
+    notebook.cells[2].outputs = [nbformat.v4.new_output("display_data", {"image/png": DOT},
+                                                        metadata={"image/png": {"alt": "a <dot>"}})]
+    write_notebook(place.notebooks / "01_add.ipynb", notebook)
+    return place
+
+
+def test_links_lead_to_pages_or_are_named() -> None:
+    book = {"docs/more.md", "notebooks/02_x.ipynb"}
+    text = "[a](../docs/more.md#b) [c](../README.md#d) [e](../LICENSE) [f](https://g.h) [i](02_x.ipynb)"
+    assert with_links(text, "notebooks/01_x.ipynb", book) == (
+        "[a](../docs/more.md#b) [c](../index.md#d) e (`LICENSE`) [f](https://g.h) [i](02_x.ipynb)")
+
+
+def test_code_is_folded_and_exercises_move_to_a_page(workspace: Workspace) -> None:
+    page = lesson_page(nbformat.read(workspace.notebooks / "01_add.ipynb", 4), "notebooks/01_add.ipynb", set())
+    assert [cell.metadata.get("tags") for cell in page.cells] == [None, ["hide-input"], ["hide-input"], None]
+    assert page.cells[2].metadata["mystnb"] == {"image": {"alt": "a <dot>"}}
+    assert "(exercises/01_add.ipynb)" in page.cells[-1].source and "fsum" not in str(page)
+
+
+def test_the_solution_is_folded_below_its_stub(workspace: Workspace) -> None:
+    (lesson,) = workspace.lessons()
+    cells = exercise_page(lesson, "notebooks/exercises/01_add.ipynb", set()).cells
+    assert cells[1].source == "import math", "what no exercise uses is not imported"
+    assert "NotImplementedError" in cells[3].source and "fsum" not in cells[3].source
+    assert "{dropdown} Solution" in cells[4].source and "return math.fsum((a, b))" in cells[4].source
+    assert ">>>" not in cells[4].source
+
+
+def test_the_book_needs_no_network(workspace: Workspace) -> None:
+    index = write_book(workspace)
+    page = index.parent / "notebooks" / "01_add.html"
+    html = page.read_text(encoding="utf-8")
+    sources = re.findall(r'<(?:script|link|img|iframe)\b[^>]*?\b(?:src|href)="([^"]*)"', html)
+    assert any("mathjax/MathJax.js" in source for source in sources) and 'alt="a &lt;dot&gt;"' in html
+    assert [source for source in sources if "//" in source] == []
+    assert all((page.parent / re.sub(r"[?#].*", "", s)).exists() for s in sources if s and not s.startswith("data:"))
+    assert 'href="../docs/more.html#a-part"' in html and "Show the code" in html
+
+
+@pytest.mark.parametrize("link", ["[x](../docs/more.md#no-such-part)", "{doc}`gone`"])
+def test_a_dead_link_stops_the_book(workspace: Workspace, link: str) -> None:
+    path = workspace.notebooks / "01_add.ipynb"
+    notebook = nbformat.read(path, 4)
+    notebook.cells[0].source += f"\n\n{link}"
+    write_notebook(path, notebook)
+    with pytest.raises(RuntimeError, match=r"leads nowhere[\s\S]*01_add"):
+        write_book(workspace)
+
+
+def test_a_lesson_that_has_not_run_is_named(workspace: Workspace) -> None:
+    (workspace.notebooks / "01_add.ipynb").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no executed notebook of .'01_add'"):
+        write_book(workspace)

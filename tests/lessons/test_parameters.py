@@ -1,0 +1,61 @@
+"""Parameters: a lesson checks its own, also under plain papermill; one can be given on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dmaf_lite.lessons.cli import Clock
+from dmaf_lite.lessons.parameters import ParameterError, check_parameters
+from dmaf_lite.lessons.profiles import given_parameters
+from dmaf_lite.lessons.source import Lesson
+
+DECLARED = {"__annotations__": {"profile": str, "seed": int, "rate": float}, "profile": "x", "seed": 0, "rate": 0.5}
+
+
+def test_what_the_cell_declares_is_accepted() -> None:
+    check_parameters(DECLARED | {"rate": 1, "In": ["", "seed: int = 0", "# Parameters\nseed = 3\nrate = 1"]})
+
+
+@pytest.mark.parametrize(("wrong", "message"), [
+    ({"seed": "three"}, "seed is 'three' .str.; expected int"),
+    ({"seed": True}, "expected int"),
+    ({"In": ["# Parameters\nsed = 3"]}, "no parameter 'sed'; there are .*seed"),
+])
+def test_papermill_would_not_have_noticed(wrong: dict, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        check_parameters(DECLARED | wrong)
+
+
+@pytest.fixture
+def lesson(tmp_path: Path) -> Lesson:
+    path = tmp_path / "04_align.py"
+    path.write_text('# %% tags=["parameters"]\nprofile: str = "cpu-small"\nseed: int = 0\nrate: float = 0.5\n'
+                    'name: str = ""\nsizes: list = []\n')
+    return Lesson(path)
+
+
+def test_the_command_line_gives_values_of_the_declared_type(lesson: Lesson) -> None:
+    found = given_parameters([lesson], ["seed=4", "rate=1", "name=12", "sizes=[1, 2]"])
+    assert found == {"04_align": {"seed": 4, "rate": 1.0, "name": "12", "sizes": [1, 2]}}
+    assert given_parameters([lesson], []) == {"04_align": {}}
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("seed", "expected name=value"), ("sed=1", "no chosen lesson has a parameter 'sed'"),
+    ("seed=many", "expected int"), ("profile=x", "no chosen lesson"),
+])
+def test_a_value_that_does_not_fit_stops_before_the_run(lesson: Lesson, text: str, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        given_parameters([lesson], [text])
+
+
+def test_the_clock_knows_the_pace_of_this_machine() -> None:
+    clock = Clock([60.0, 60.0, None, 120.0])
+    assert clock.left(0) == "", "nothing has run yet"
+    clock.done(120.0)  # twice as slow as published
+    assert "about 6 min left" in clock.left(1)
+    clock.done(None)  # was current
+    clock.done(5.0)  # has no published run: says nothing about the pace
+    assert "about 4 min left" in clock.left(3)
