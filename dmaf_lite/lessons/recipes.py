@@ -39,9 +39,9 @@ def train_run(folder: Path, config: Mapping[str, Any], cohort_folder: Path) -> N
 
 
 def score_shipped(folder: Path, config: Mapping[str, Any], cohort_folder: Path) -> None:
-    """``rows.parquet``: the shipped weights on test cases; `config`: cases, overlap, hd95 (names of conventions)."""
+    """``rows.parquet``: the shipped weights on test cases; `config`: weights, cases, overlap, hd95 (names)."""
     cohort, split = open_cohort(cohort_folder)
-    net, card = load_weights(shipped())
+    net, card = load_weights(shipped(config["weights"]))
     windows = WindowSettings(window=tuple(card["window"]), overlap=config["overlap"])
     rules = tuple(HD95(*name.split("/")) for name in config["hd95"])
     rows = evaluate(net, cohort, split["test"][: config["cases"]], progress=False,

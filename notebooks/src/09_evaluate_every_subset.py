@@ -216,7 +216,7 @@ assert all(written[rule]["both empty"] == 0 for rule in EMPTY), "on nothing and 
 # %%
 rules = (HD95("pooled", "diagonal"), HD95("max_directed", "one"))
 if layout == "phantom" and not run_name:
-    config = {"cases": cases, "overlap": overlap, "hd95": [rule.name for rule in rules]}
+    config = {"weights": "dmaf_net_phantom", "cases": cases, "overlap": overlap, "hd95": [rule.name for rule in rules]}
     kept = load_or_make(SUBSET_ROWS, recipes.score_shipped, config, needs=[folder])  # `make reproduce` compares them
     rows = pd.read_parquet(kept / "rows.parquet")
 else:
