@@ -31,10 +31,11 @@ def die_on_b(folder: Path) -> tuple[str, None, tuple[str, ...]]:
     return folder.name, None, ()
 
 
-def lps_affine(spacing: float = 1.0, shape: tuple[int, ...] = (24, 28, 20)) -> np.ndarray:
+def lps_affine(spacing: float | tuple[float, float, float] = 1.0, shape: tuple[int, ...] = (24, 28, 20)) -> np.ndarray:
     """The orientation of BraTS files."""
-    affine = np.diag([-spacing, -spacing, spacing, 1.0])
-    affine[1, 3] = (shape[1] - 1) * spacing
+    first, second, third = (spacing,) * 3 if isinstance(spacing, int | float) else spacing
+    affine = np.diag([-first, -second, third, 1.0])
+    affine[1, 3] = (shape[1] - 1) * second
     return affine
 
 

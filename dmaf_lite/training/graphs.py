@@ -55,7 +55,7 @@ class StepGraphs:
     def __call__(self, model: nn.Module, batch: Batch, step: int, dtype: torch.dtype, parts: int = 1
                  ) -> dict[str, Term]:
         """Terms of one batch, gradients in the parameters; see `forward_backward`."""
-        key = (dtype, tuple(batch.images.shape), *(tuple(map(tuple, table.tolist()))
+        key = (dtype, tuple(batch.images.shape), batch.padded, *(tuple(map(tuple, table.tolist()))
                                                    for table in (batch.available, batch.existing)))
         if parts != 1 or step < self.constant_after:
             return forward_backward(model, batch, step, dtype, parts)

@@ -58,3 +58,35 @@ def test_rotation_equals_scipy(plane):
                   for angle in (8.0, -8.0)), key=lambda other: np.abs(other - ours).mean())
     inside = np.s_[4:-4, 4:-4, 4:-4]  # scipy ends a volume at the centres of its last voxels, torch at their borders
     assert (ours == theirs)[inside].mean() > 0.99  # the rest lies just between two voxels
+
+
+def test_the_label_moves_exactly_as_the_images_do():
+    """A crop large enough for a turn of a few degrees, and every kind of change at once: an image that *is* the label
+    stays it."""
+    blocks = np.kron(np.random.default_rng(4).integers(0, 4, (6, 7, 8)), np.ones((4, 4, 4), int))
+    label = torch.from_numpy(blocks)
+    images = label.float().expand(2, -1, -1, -1)
+    settings = AugmentationSettings(flip=0.5, gain=0, shift=0, rotation=10.0)
+    turned = set()
+    for seed in range(30):
+        change = draw(np.random.default_rng(seed), 2, settings)
+        got, moved = apply(change, images, label)
+        assert torch.equal(got[0], moved.float()) and torch.equal(got[1], moved.float())
+        if abs(change.angle) > 3:
+            unturned = label.flip(change.flips)
+            assert (moved != unturned).any() and (moved == unturned).float().mean() > 0.3
+            turned.add(change.plane)
+    assert turned == set(PLANES)
+
+
+def test_each_strength_changes_the_result():
+    images, label = crop()
+    images, label = images.repeat(1, 4, 4, 4), label.repeat(4, 4, 4)
+
+    def result(**more):
+        change = draw(np.random.default_rng(9), 4, AugmentationSettings(**({"flip": 0, "gain": 0, "shift": 0} | more)))
+        return apply(change, images, label)[0]
+
+    plain = result()
+    for other in ({"flip": 1.0}, {"gain": 0.3}, {"shift": 0.3}, {"rotation": 20.0}):
+        assert not torch.equal(result(**other), plain), other

@@ -120,3 +120,32 @@ def test_changes_can_wait_for_the_device(tiny_cohort):
     assert waiting.changes and not at_once.changes
     assert not torch.equal(waiting.images, at_once.images)
     assert same(augmented(waiting), at_once)
+
+
+def starts(foreground, voxel, shape=(20, 12, 9), crop=(8, 8, 8), draws=400):
+    rng = np.random.default_rng(0)
+    meta = {"shape": shape, "foreground": {2: np.array([voxel])}}
+    return np.array([draw_crop(rng, meta, crop, foreground) for _ in range(draws)])
+
+
+def test_uniform_crops_reach_both_faces_and_everything_between():
+    found = starts(0.0, (1, 1, 1))
+    for axis, room in enumerate((12, 4, 1)):
+        assert set(found[:, axis]) == set(range(room + 1))
+
+
+def test_the_share_of_crops_around_a_label_is_as_asked():
+    """In the far corner of a large volume a uniform crop hardly ever holds the voxel."""
+    for share in (0.0, 0.5, 1.0):
+        found = starts(share, (150, 150, 150), shape=(200, 200, 200))
+        holds = ((found <= 150) & (150 < found + 8)).all(1).mean()
+        assert abs(holds - share) < 0.08
+
+
+def test_a_labelled_voxel_lies_anywhere_in_the_middle_half_of_its_crop():
+    places = (100 - starts(1.0, (100, 100, 100), shape=(200, 200, 200), crop=(32, 32, 32))) / 32
+    assert places.min() >= 0.25 - 1 / 32 and places.max() <= 0.75 + 1 / 32
+    for axis in range(3):
+        share, _ = np.histogram(places[:, axis], bins=4, range=(0.25, 0.75))
+        assert share.min() > 60  # of 400; in the centre only, two of the four would be empty
+    assert abs(np.corrcoef(places.T) - np.eye(3)).max() < 0.2  # each axis for itself

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from tiny import write_tiny_case
 
 from dmaf_lite.base.settings import from_mapping, to_plain
-from dmaf_lite.data.cohort import Cohort
+from dmaf_lite.data.cohort import Cohort, prepare_cohort
 from dmaf_lite.evaluation import evaluate as evaluation
 from dmaf_lite.evaluation.conventions import CONVENTIONS
 from dmaf_lite.evaluation.evaluate import (
@@ -25,7 +26,7 @@ from dmaf_lite.evaluation.evaluate import (
     main,
 )
 from dmaf_lite.evaluation.inference import WindowSettings, check_window, probabilities_and_weights, subset_probabilities
-from dmaf_lite.evaluation.metrics import DEFINITIONS, EMPTY, HD95
+from dmaf_lite.evaluation.metrics import DEFINITIONS, EMPTY, HD95, hd95
 from dmaf_lite.evaluation.scoring import SmallRegion, score_case
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.methods.weights import save_weights
@@ -158,6 +159,39 @@ def test_windows_that_cannot_work_are_refused_at_once(net, tiny_cohort):
             WindowSettings(**wrong)
 
 
+def test_the_overlap_decides_how_many_windows_there_are(net, tiny_cohort, monkeypatch):
+    images, _ = tiny_cohort.read(tiny_cohort.names[0], size=(24, 28, 16))
+    windows = []
+    encode = net.encode
+    monkeypatch.setattr(net, "encode", lambda x, a: windows.append(len(x)) or encode(x, a))
+    results = []
+    for overlap, expected in ((0.0, 2 * 2), (0.5, 2 * 3), (0.75, 3 * 4)):
+        windows.clear()
+        settings = dataclasses.replace(WINDOWS, overlap=overlap, windows_at_once=1)
+        results.append(subset_probabilities(net, images, np.ones((1, 4), bool), settings=settings))
+        assert sum(windows) == expected
+    assert not torch.allclose(results[0], results[1], atol=1e-4)
+
+
+def test_distances_of_voxels_that_are_no_cubes(net, tmp_path):
+    """HD95 from the files' own spacing, (1, 2, 4) mm: not reversed, not forgotten."""
+    write_tiny_case(tmp_path / "raw", "BraTS20_Training_001", spacing=(1.0, 2.0, 4.0))
+    prepare_cohort(tmp_path / "raw", tmp_path / "store", layout="brats2020", minimum=16, workers=0)
+    cohort = Cohort(tmp_path / "store")
+    (name,) = cohort.names
+    rows = evaluate(net, cohort, [name], settings=SETTINGS, progress=False)
+    images, truth = cohort.read(name)
+    full = np.array([BRATS.mask_of(BRATS.modalities)])
+    label = subset_probabilities(net, images, full, settings=WINDOWS)[0].argmax(0).numpy()
+    for region in BRATS.regions:
+        chosen = rows[(rows["region"] == region) & (rows["metric"] == "hd95")
+                      & (rows["subset"] == BRATS.subset_name(full[0]))]["value"]
+        masks = BRATS.region_mask(label, region), BRATS.region_mask(truth, region)
+        right, wrong = (hd95(*masks, spacing) for spacing in ((1.0, 2.0, 4.0), (4.0, 2.0, 1.0)))
+        assert masks[0].any() and right != pytest.approx(wrong)
+        assert chosen.tolist() == pytest.approx([right])
+
+
 def labelled(shape=(20, 20, 20), et: int = 3) -> np.ndarray:
     label = np.zeros(shape, np.uint8)
     label[2:16, 2:16, 2:16] = 2
@@ -189,6 +223,13 @@ def test_post_processing_is_an_extra_row_and_touches_only_et():
     assert (after == 1).sum() == (label == 1).sum() + 343 and label.max() == 3
     # the threshold is a volume: at 2 mm 343 voxels are 2744 mm3
     assert small.apply(label, BRATS, (2, 2, 2)) is label
+
+
+def test_a_region_of_exactly_500_voxels_is_not_small():
+    for voxels, kept in ((499, 0), (500, 500)):
+        label = np.zeros((10, 10, 10), np.uint8)
+        label.flat[:voxels] = 3
+        assert (SmallRegion().apply(label, BRATS, (1.0, 1.0, 1.0)) == 3).sum() == kept
 
 
 def test_every_convention_asked_for_is_a_row_of_its_own():

@@ -28,3 +28,12 @@ def test_columns_never_shift(tmp_path):
     log.add({"step": 1, "total": 2.0})
     with pytest.raises(ValueError):
         log.add({"step": 2, "total": 2.0, "new": 1.0})
+
+
+def test_the_row_of_the_first_step_to_make_is_made_again(tmp_path):
+    """After 4 steps, 0 to 3, the next is number 4: its row belongs to what the kill took away."""
+    log = RunLog(tmp_path / "log.csv", 0)
+    for step in (2, 3, 4, 5):
+        log.add({"step": step, "total": 1.0})
+    RunLog(tmp_path / "log.csv", 4)
+    assert read_log(tmp_path / "log.csv")["step"].tolist() == [2, 3]
