@@ -18,6 +18,7 @@ from dmaf_lite.evaluation.calibration import (
 from dmaf_lite.evaluation.confidence import confidence, gains
 from dmaf_lite.evaluation.expected import Doubt
 from dmaf_lite.evaluation.reliability import Scaling
+from dmaf_lite.methods.weights import PRETRAINED, load_weights, read_card, shipped, weights_digest
 from dmaf_lite.spec import BRATS
 
 VOXEL_ML = 0.027
@@ -123,3 +124,17 @@ def test_a_file_of_other_weights_or_a_damaged_one_is_refused(tmp_path, calibrati
         path.write_text(text)
         with pytest.raises(CalibrationError, match="calibrate"):
             read_calibration(path)
+
+
+def test_the_shipped_calibrations_belong_to_their_weights():
+    found = set(PRETRAINED.glob("*.confidence.json"))
+    assert beside(shipped("dmaf_net_phantom")) in found
+    for path in found:
+        weights = path.with_name(path.name.replace(".confidence.json", ".safetensors"))
+        known = read_calibration(path, weights_digest(load_weights(weights)[0]))
+        assert "synthetic" in known.data and len(known.subsets) == 15
+        assert list(known.windows["window"]) == list(read_card(weights)["window"])
+        for numbers in known.quality["regions"].values():
+            assert numbers["correlation"] > 0.5 and 0.8 < numbers["volume_within"] <= 1
+        choice = known.quality["next_scan"]
+        assert choice["random"] < choice["ours"] <= choice["oracle"]
