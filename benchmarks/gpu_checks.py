@@ -12,6 +12,7 @@ import torch
 from benchmarks.gpu_work import LATE, Training, layout, random_batch
 from dmaf_lite.base.device import choose_device, choose_precision, deterministic_algorithms
 from dmaf_lite.data.cohort import Cohort, prepare_cohort
+from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.methods.pairings import PAIRINGS
 from dmaf_lite.nn.contract import Pairs
 from dmaf_lite.training.loop import TrainSettings, train
@@ -154,7 +155,7 @@ def resume(device: torch.device, small: bool) -> dict[str, Any]:
         cohort = small_cohort(folder, count=2)
 
         def go(run: str, **more: object) -> dict[str, torch.Tensor]:
-            return train(cohort, cohort.names, folder / run, settings, device=str(device), progress=False,
+            return train(TrainingSet(cohort, cohort.names), folder / run, settings, device=str(device), progress=False,
                          **more).state_dict()
 
         whole = go("whole")

@@ -23,6 +23,7 @@ from benchmarks.gpu_work import LATE, Training, layout, random_batch
 from benchmarks.machine import seconds
 from dmaf_lite.data.augmentation import AugmentationSettings
 from dmaf_lite.data.batches import BatchSettings, TrainingBatches, batch_loader
+from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.evaluation.conventions import CONVENTIONS
 from dmaf_lite.evaluation.inference import subset_probabilities
 from dmaf_lite.methods.networks import build_network
@@ -278,7 +279,7 @@ def loader(device: torch.device, small: bool) -> dict[str, Any]:
         found["seconds to make two cases"] = round(time.perf_counter() - start, 1)
         side = 32 if small else 80
         for workers, pin in ((0, False), (2, True)) if small else ((0, False), (4, True), (8, True), (14, True)):
-            batches = TrainingBatches(cohort, cohort.names, BatchSettings((side,) * 3, 2,
+            batches = TrainingBatches(TrainingSet(cohort, cohort.names), BatchSettings((side,) * 3, 2,
                                                                           augmentation=AugmentationSettings()))
             steps = 6 if small else 60
             pinned = pin and device.type == "cuda"

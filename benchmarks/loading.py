@@ -12,6 +12,7 @@ from benchmarks.machine import seconds
 from dmaf_lite.data.augmentation import AugmentationSettings
 from dmaf_lite.data.batches import BatchSettings, TrainingBatches
 from dmaf_lite.data.cohort import Cohort, prepare_cohort
+from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.phantom.brain.recipe import write_brain_cohort
 
 CPU = torch.device("cpu")
@@ -34,7 +35,8 @@ def measure_loading(*, side: int, spacing: float = 1.0, rotation: float = 10.0) 
         steps = iter(range(10_000))
 
         def crops(augmentation: AugmentationSettings) -> float:
-            batches = TrainingBatches(cohort, cohort.names, BatchSettings(crop, 1, augmentation=augmentation))
+            batches = TrainingBatches(TrainingSet(cohort, cohort.names),
+                                      BatchSettings(crop, 1, augmentation=augmentation))
             return seconds(lambda: [batches[next(steps)] for _ in range(4)], CPU) / 4
 
         files = sorted(path for path in (Path(folder) / "store" / name).glob("*.npy"))

@@ -6,6 +6,9 @@ The bytes go to a hidden name in the same folder, and the finished file takes it
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,3 +40,30 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a small text file (UTF-8, line ends as given) whole or not at all."""
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="")
+
+
+_LEFT = re.compile(r"\.[0-9a-f]{8}\.(partial|old)\..+")
+
+
+def sweep(folder: str | Path, *, older: float = 0.0) -> list[str]:
+    """Remove what killed processes left half-written in a folder: files and folders under hidden temporary names.
+
+    Args:
+        folder: Looked at itself, without its subfolders.
+        older: Only what was not touched for so many seconds; 0 where nobody else can be writing there.
+
+    Returns:
+        The names that were removed.
+    """
+    removed = []
+    for path in Path(folder).glob(".*"):
+        if not _LEFT.fullmatch(path.name):
+            continue
+        try:
+            if time.time() - path.stat().st_mtime < older:
+                continue
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except FileNotFoundError:  # finished, or swept by another, in this very moment
+            continue
+        removed.append(path.name)
+    return removed

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dmaf_lite.base.settings import checked
 from dmaf_lite.data.augmentation import Augmentation, AugmentationSettings, apply, draw
-from dmaf_lite.data.cohort import Cohort
+from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.data.volume import overlap
 from dmaf_lite.spec import OUTSIDE
 
@@ -101,49 +101,37 @@ class TrainingBatches(Dataset):
     """`batches[t]` is the batch of step t, for any t >= 0.
 
     Args:
-        cohort: A prepared cohort.
-        names: The training cases.
+        training_set: Cases and table.
         settings: See `BatchSettings`.
-        table: Case name -> bool[M], for the imbalanced conditions.
 
     Attributes:
         keep_dropped: Read scans that are dropped at random, too (`Batch.existing`); for objectives with a teacher.
         augment: False leaves the changes to `augmented`, on the device where the step runs.
 
     Raises:
-        ValueError: Unknown condition, no cases, a case without a row, or a case left without any scan.
+        ValueError: If the training set has no table and the condition needs one, or the other way round.
     """
 
-    def __init__(
-        self,
-        cohort: Cohort,
-        names: Sequence[str],
-        settings: BatchSettings,
-        table: Mapping[str, Sequence[bool]] | None = None,
-    ) -> None:
-        if not names:
-            raise ValueError("no training cases were given")
-        self.cohort, self.names, self.settings = cohort, list(names), settings
+    def __init__(self, training_set: TrainingSet, settings: BatchSettings) -> None:
+        training_set.check_condition(settings.condition)
+        self.cohort, self.names, self.allowed = training_set.cohort, training_set.names, training_set.allowed
+        self.settings = settings
         self.keep_dropped, self.augment = False, True
-        self.allowed = {name: cohort.available(name) for name in self.names}
-        if settings.condition != "complete":
-            missing_rows = [name for name in self.names if table is None or name not in table]
-            if missing_rows:
-                raise ValueError(f"condition {settings.condition!r} needs a missing-rate table with a row for every "
-                                 f"training case; none for {missing_rows[:3]} ({len(missing_rows)} in all)")
-            self.allowed = {name: there & np.asarray(table[name], dtype=bool) for name, there in self.allowed.items()}
-        empty = [name for name, there in self.allowed.items() if not there.any()]
-        if empty:
-            raise ValueError(f"no modality is left for {empty[:3]} ({len(empty)} in all); correct the table")
 
     @property
     def steps_per_epoch(self) -> int:
         """Steps after which every case was drawn once (rounded up)."""
         return -(-len(self.names) // self.settings.batch)
 
-    def availability_rates(self) -> np.ndarray:
-        """Share of training cases that have each modality, float[M]."""
-        return np.mean([self.allowed[name] for name in self.names], axis=0)
+    def outline(self, step: int = 0) -> Batch:
+        """The batch of a step without its voxels, on the meta device: shapes and availability, nothing is read."""
+        size = (self.settings.batch, self.cohort.spec.M, *self.settings.crop_of(step))
+        drawn = [self._draw(step * self.settings.batch + b)[:2] for b in range(self.settings.batch)]
+        available = torch.from_numpy(np.stack([mask for _, mask in drawn]))
+        existing = torch.from_numpy(np.stack([self._to_read(name, mask) for name, mask in drawn]))
+        return Batch(torch.empty(size, device="meta"), available,
+                     torch.empty((size[0], *size[2:]), dtype=torch.int64, device="meta"),
+                     tuple(name for name, _ in drawn), existing)
 
     def __getitem__(self, step: int) -> Batch:
         crop = self.settings.crop_of(step)
@@ -165,17 +153,24 @@ class TrainingBatches(Dataset):
         self, index: int, crop: tuple[int, int, int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, str, np.ndarray, Augmentation]:
         """The `index`-th sample of the endless stream of epochs."""
+        name, available, rng = self._draw(index)
+        case = self.cohort[name]
+        start = draw_crop(rng, case.meta, crop, self.settings.foreground)
+        existing = self._to_read(name, available)
+        images, label = case.read(start, crop, existing)
+        label = outside_marked(label, start, case.meta["shape"])
+        return images, available, label, name, existing, draw(rng, len(available), self.settings.augmentation, crop[2])
+
+    def _draw(self, index: int) -> tuple[str, np.ndarray, np.random.Generator]:
+        """Case and scans of a sample, and the generator from which everything else of it is drawn."""
         epoch, position = divmod(index, len(self.names))
         order = np.random.default_rng([self.settings.seed, 0, epoch]).permutation(len(self.names))
         name = self.names[order[position]]
         rng = np.random.default_rng([self.settings.seed, 1, index])
-        available = self._draw_available(rng, name)
-        start = draw_crop(rng, self.cohort.meta(name), crop, self.settings.foreground)
-        existing = self.allowed[name] if self.keep_dropped else available
-        images, label = self.cohort.read(name, start, crop, existing)
-        label = outside_marked(label, start, self.cohort.meta(name)["shape"])
-        change = draw(rng, len(available), self.settings.augmentation, crop[2])
-        return images, available, label, name, existing, change
+        return name, self._draw_available(rng, name), rng
+
+    def _to_read(self, name: str, available: np.ndarray) -> np.ndarray:
+        return self.allowed[name] if self.keep_dropped else available
 
     def _draw_available(self, rng: np.random.Generator, name: str) -> np.ndarray:
         allowed = self.allowed[name]

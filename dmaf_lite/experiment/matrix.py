@@ -28,6 +28,7 @@ from dmaf_lite.base.device import choose_device
 from dmaf_lite.base.provenance import commit, hardware
 from dmaf_lite.base.settings import checked, from_mapping, read_settings, to_plain
 from dmaf_lite.data.missing import missing_table
+from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.evaluation.evaluate import EvaluationSettings, evaluate
 from dmaf_lite.evaluation.inference import WindowSettings
 from dmaf_lite.evaluation.shipping import ship_weights
@@ -91,8 +92,8 @@ def run_experiment(
         name, recipe = run_name(variant, seed), settings.train_settings(variant, seed)
         run = folder / "runs" / name
         if not (run / "weights.safetensors").exists():
-            train(cohort, split["train"], run, recipe, table=_table(settings, recipe, split["train"], cohort.spec),
-                  device=device, progress=progress)
+            training_set = TrainingSet(cohort, split["train"], _table(settings, recipe, split["train"], cohort.spec))
+            train(training_set, run, recipe, device=device, progress=progress)
         net, _ = load_weights(run / "weights.safetensors", choose_device(device))
         windows = WindowSettings(window=recipe.crop)
         rows = evaluate(net, cohort, split["test"], settings=EvaluationSettings(windows=windows), run=name,

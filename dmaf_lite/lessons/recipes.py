@@ -14,6 +14,7 @@ from typing import Any
 from dmaf_lite.base.atomic import atomic_path
 from dmaf_lite.base.settings import from_mapping
 from dmaf_lite.data.cohort import Cohort, read_split
+from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.evaluation.evaluate import EvaluationSettings, evaluate
 from dmaf_lite.evaluation.inference import WindowSettings
 from dmaf_lite.evaluation.metrics import HD95
@@ -35,7 +36,7 @@ def open_cohort(folder: Path) -> tuple[Cohort, dict[str, list[str]]]:
 def train_run(folder: Path, config: Mapping[str, Any], cohort_folder: Path) -> None:
     """A run on the training cases; `config` are the fields of `TrainSettings`."""
     cohort, split = open_cohort(cohort_folder)
-    train(cohort, split["train"], folder, from_mapping(TrainSettings, config))
+    train(TrainingSet(cohort, split["train"]), folder, from_mapping(TrainSettings, config))
 
 
 def score_shipped(folder: Path, config: Mapping[str, Any], cohort_folder: Path) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 from dmaf_lite.base.settings import SettingsError, from_mapping
 from dmaf_lite.methods.pairings import check_pairing
 from dmaf_lite.objectives.dmaf import DmafObjective
+from dmaf_lite.objectives.objective import Objective
 from dmaf_lite.objectives.segmentation import PlainObjective
 from dmaf_lite.peers.adamm.objective import AdammObjective
 from dmaf_lite.peers.passion import PassionObjective
@@ -30,7 +31,7 @@ def objective_settings(name: str, options: Mapping[str, Any]) -> Any:
 
 
 def build_objective(name: str, spec: DatasetSpec, net: nn.Module, *, missing_rates: Sequence[float] | None = None,
-                    total_steps: int | None = None, **options: object) -> nn.Module:
+                    total_steps: int | None = None, **options: object) -> Objective:
     """An objective by name, for a network.
 
     Args:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from dmaf_lite.base.settings import checked
 from dmaf_lite.nn.contract import Features, Pairs, Prediction
 from dmaf_lite.objectives.monitor import MonitorSettings, TrainingMonitor
+from dmaf_lite.objectives.objective import Objective
 from dmaf_lite.objectives.prototype import prototype_loss
 from dmaf_lite.objectives.relation import RelationAlignment
 from dmaf_lite.objectives.segmentation import LabelStats, PlainSettings, segmentation_terms
@@ -73,7 +74,7 @@ class DmafSettings(PlainSettings):
                 *(("proto",) if self.prototype != "none" else ()))
 
 
-class DmafObjective(nn.Module):
+class DmafObjective(Objective):
     """The objective of DMAF-Net for any network that gives `fused_features`.
 
     Args:
@@ -91,9 +92,8 @@ class DmafObjective(nn.Module):
 
     def __init__(self, spec: DatasetSpec, net: nn.Module, settings: DmafSettings | None = None, *,
                  missing_rates: Sequence[float] | None = None, total_steps: int | None = None) -> None:
-        super().__init__()
-        self.settings = s = settings or DmafSettings()
-        self.classes, self.modalities = len(spec.classes), spec.M
+        super().__init__(spec, net, settings)
+        s = self.settings
         self.lambdas = {name: getattr(s, f"lambda_{name}") for name in s.distillation}
         self.relation = self.monitor = None
         self.warmup_steps = 0

@@ -32,8 +32,8 @@ from dmaf_lite.base.device import in_float32
 from dmaf_lite.base.settings import checked
 from dmaf_lite.nn.blocks import in_layout
 from dmaf_lite.nn.contract import Features, Prediction
+from dmaf_lite.objectives.objective import Objective
 from dmaf_lite.objectives.terms import Term
-from dmaf_lite.spec import DatasetSpec
 
 # Probabilities that were interpolated have no log-softmax; this floor keeps ln finite and is far below any
 # probability that a float32 softmax of sensible logits gives.
@@ -228,32 +228,13 @@ def segmentation_terms(prediction: Prediction, stats: LabelStats, settings: Plai
     return terms
 
 
-class PlainObjective(nn.Module):
+class PlainObjective(Objective):
     """The shared-decoder baseline of spec dmaf_net, section 7: segmentation terms, no distillation."""
 
     Settings = PlainSettings
     constant_after = 0  # no term depends on the step's number
 
-    def __init__(self, spec: DatasetSpec, net: nn.Module, settings: PlainSettings | None = None, *,
-                 missing_rates: Sequence[float] | None = None, total_steps: int | None = None) -> None:
-        """`net`, `missing_rates` and `total_steps` are what every objective is given; this one needs none of them."""
-        super().__init__()
-        self.settings = settings or PlainSettings()
-        self.classes = len(spec.classes)
-        self.modalities = spec.M
-
     def forward(self, net: nn.Module, features: Features, prediction: Prediction, batch, step: int) -> dict[str, Term]:
         """Terms of one batch; `batch.label` is integer [B, D, H, W]."""
         stats = LabelStats.of(batch.label, self.classes, weighting=self.settings.weighting, padded=batch.padded)
         return segmentation_terms(prediction, stats, self.settings)
-
-    def end_epoch(self) -> None:
-        """Nothing is tracked."""
-
-    def learning_rate_factors(self) -> Tensor:
-        """[M] ones: no encoder is held back."""
-        return torch.ones(self.modalities)
-
-    def log_state(self) -> dict[str, Tensor]:
-        """Nothing to log besides the terms."""
-        return {}

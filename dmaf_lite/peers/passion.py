@@ -43,6 +43,7 @@ from torch import Tensor, nn
 from dmaf_lite.base.settings import checked
 from dmaf_lite.nn.contract import Features, Prediction
 from dmaf_lite.objectives.dmaf import students
+from dmaf_lite.objectives.objective import Objective
 from dmaf_lite.objectives.segmentation import LabelStats, PlainSettings, segmentation_terms
 from dmaf_lite.objectives.terms import Term
 from dmaf_lite.peers.preference import PreferenceSettings, RelativePreference
@@ -95,7 +96,7 @@ class PassionSettings(PlainSettings, PreferenceSettings):
                                 if getattr(self, name) == getattr(ours, name)})
 
 
-class PassionObjective(nn.Module):
+class PassionObjective(Objective):
     """PASSION for any network that gives `decoder_features`.
 
     Args:
@@ -113,9 +114,7 @@ class PassionObjective(nn.Module):
 
     def __init__(self, spec: DatasetSpec, net: nn.Module, settings: PassionSettings | None = None, *,
                  missing_rates: Sequence[float] | None = None, total_steps: int | None = None) -> None:
-        super().__init__()
-        self.settings = (settings or PassionSettings()).resolved()
-        self.classes, self.modalities = len(spec.classes), spec.M
+        super().__init__(spec, net, (settings or PassionSettings()).resolved())
         if missing_rates is None or len(missing_rates) != spec.M:
             raise ValueError(f"missing_rates is {missing_rates}; expected {spec.M} numbers, one for each of "
                              f"{', '.join(spec.modalities)} (realised_rates of the training table)")
@@ -179,10 +178,6 @@ class PassionObjective(nn.Module):
     def end_epoch(self) -> None:
         """Move beta by the preferences of the epoch."""
         self.preference.end_epoch()
-
-    def learning_rate_factors(self) -> Tensor:
-        """[M] ones: PASSION scales losses; the teacher is detached, so this scales the gradients of its students."""
-        return torch.ones(self.modalities)
 
     def log_state(self) -> dict[str, Tensor]:
         """Distance and its relative gap (minus the preference) in the last epoch, beta, and chi now, each [M]."""

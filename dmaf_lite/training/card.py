@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
 import torch
 
 from dmaf_lite.base.provenance import NOT_A_DEVICE, commit, hardware
-from dmaf_lite.data.cohort import Cohort
+from dmaf_lite.data.training_set import TrainingSet
 
 
 def describe_run(
-    cohort: Cohort, names: Sequence[str], recipe: dict[str, Any], *, dtype: torch.dtype, device: torch.device
+    training_set: TrainingSet, recipe: dict[str, Any], *, dtype: torch.dtype, device: torch.device
 ) -> dict[str, Any]:
     """The card of a trained network."""
-    meta = cohort.meta(names[0])
+    cohort, names = training_set.cohort, training_set.names
+    meta = cohort[names[0]].meta
     return {
         "network": recipe["network"],
         "network_options": recipe["network_options"],

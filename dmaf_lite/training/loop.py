@@ -1,15 +1,7 @@
 """The training loop, readable from top to bottom, with checkpoints and exact resume.
 
-A run is a folder:
-
-    settings.yaml        everything that decides the result; a run with other settings is refused
-    cases.txt            the training cases        missing_rates.csv   their table, if the condition needs one
-    log.csv              every loss term, learning rates, and the monitor's state, every few steps
-    checkpoint/last.pt   network, objective, optimiser and step; written whole or not at all
-    weights.safetensors  the result, with card.json
-
-Because the batch of step t is a pure function of (seed, t), a run that was killed at any moment and
-started again ends with the same weights as one that was not.
+What a run is and what lies in its folder: `run.py`.  Because the batch of step t is a pure function of (seed, t), a run
+that was killed at any moment and started again ends with the same weights as one that was not.
 
 Taught in lesson 07.
 """
@@ -17,209 +9,151 @@ Taught in lesson 07.
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import field
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
-import yaml
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import nn
 from tqdm.auto import tqdm
 
-from dmaf_lite.base.atomic import write_text
 from dmaf_lite.base.device import choose_device, choose_precision, deterministic_algorithms
 from dmaf_lite.base.memory import keep_freed_memory
 from dmaf_lite.base.processes import rank, wait_for_all, world_size
-from dmaf_lite.base.settings import SettingsError, checked, from_mapping, read_settings, read_yaml, to_plain
-from dmaf_lite.data.augmentation import AugmentationSettings
-from dmaf_lite.data.batches import BatchSettings, Condition, TrainingBatches, augmented, batch_loader
+from dmaf_lite.base.settings import from_mapping, read_settings, to_plain
+from dmaf_lite.data.batches import TrainingBatches, augmented, batch_loader
 from dmaf_lite.data.cohort import Cohort
-from dmaf_lite.data.missing import missing_table, read_table, write_table
-from dmaf_lite.methods.networks import build_network, network_settings
-from dmaf_lite.methods.objectives import build_objective, objective_settings
-from dmaf_lite.methods.pairings import check_pairing
-from dmaf_lite.methods.weights import save_weights
+from dmaf_lite.data.training_set import TrainingSet
+from dmaf_lite.objectives.objective import Objective
 from dmaf_lite.objectives.terms import Term, total
 from dmaf_lite.training.card import describe_run
-from dmaf_lite.training.checkpoint import load_checkpoint, save_checkpoint
 from dmaf_lite.training.compilation import compile_blocks
 from dmaf_lite.training.graphs import backward_for
 from dmaf_lite.training.parallel import data_parallel, process_group
-from dmaf_lite.training.runlog import RunLog
+from dmaf_lite.training.run import Run, build, try_out
+from dmaf_lite.training.settings import TrainSettings, batch_settings, learning_rate
 from dmaf_lite.training.step import StepModel, build_optimizer, set_learning_rates, train_step
 
 
-@checked
-class TrainSettings:
-    """Everything that decides the result of a run besides the cases.  Defaults: `lite` on the phantom."""
-
-    network: str = "dmaf_net"
-    network_options: dict[str, Any] = field(default_factory=dict)
-    objective: str = "dmaf"
-    objective_options: dict[str, Any] = field(default_factory=dict)
-    condition: Condition = "complete"  # see batches.py
-    missing_rates: dict[str, float] = field(default_factory=dict)  # modality -> rate, for the imbalanced conditions
-    crop: tuple[PositiveInt, PositiveInt, PositiveInt] = (32, 32, 32)
-    # The last `late_share` of the steps draws its crop among these: a network that normalises over its window has
-    # then seen large ones, too, so that one window over a whole study is as good as many.
-    late_crops: tuple[tuple[PositiveInt, PositiveInt, PositiveInt], ...] = ()
-    late_share: float = 0.2
-    batch: PositiveInt = 2  # studies that one process computes at once
-    accumulate: PositiveInt = 1  # batches whose gradients are added up in one step: memory for one at a time
-    steps: PositiveInt = 600
-    foreground: float = 0.5
-    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
-    lr: PositiveFloat = 2e-3  # 600 steps of `lite` on the phantom: mean Dice .68 against .63 with 1e-3; `full`: 2e-4
-    weight_decay: NonNegativeFloat = 1e-4
-    poly: NonNegativeFloat = 0.9  # lr_t = lr (1 - t / steps)^poly
-    clip: PositiveFloat = 12.0  # of the gradient's norm; only the rare spike is cut
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    compile: bool = False  # torch.compile; the first steps take minutes (benchmarks: what it buys)
-    graphs: bool = False  # CUDA graphs: small steps on a GPU several times as fast, with the same kernels
-    deterministic: bool = False  # the same digits again on a GPU; slower. A CPU run always repeats
-    seed: int = 0
-    log_every: PositiveInt = 10
-    checkpoint_every: PositiveInt = 200
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.foreground <= 1:
-            raise ValueError(f"foreground is {self.foreground}; expected a share of the crops, from 0 to 1")
-        if not 0 <= self.late_share <= 1:
-            raise ValueError(f"late_share is {self.late_share}; expected a share of the steps, from 0 to 1")
-        for what, settings_of, name, options in (
-            ("network", network_settings, self.network, self.network_options),
-            ("objective", objective_settings, self.objective, self.objective_options),
-        ):
-            try:
-                settings_of(name, options)
-            except SettingsError as error:
-                raise ValueError(f"{what}_options: {error}" if options else str(error)) from None
-        check_pairing(self.network, self.objective)
-
-
-def learning_rate(step: int, settings: TrainSettings) -> float:
-    """Polynomial decay of the learning rate."""
-    return settings.lr * (1 - step / settings.steps) ** settings.poly
-
-
 def train(
-    cohort: Cohort,
-    names: Sequence[str],
+    training_set: TrainingSet,
     folder: str | Path,
     settings: TrainSettings,
     *,
-    table: Mapping[str, Sequence[bool]] | None = None,
     device: str = "auto",
     workers: int = 0,
     progress: bool = True,
     stop_after: int | None = None,
+    checkpoint_minutes: float = 5.0,
+    should_stop: Callable[[], bool] | None = None,
 ) -> nn.Module:
     """Train a network on prepared cases, or go on where an earlier call was interrupted.
 
     Args:
-        cohort: A prepared cohort.
-        names: The training cases.
+        training_set: Cases and table.  An imbalanced condition without a table gets one at exactly
+            `settings.missing_rates`, drawn from `settings.seed`.
         folder: The run's folder; made where it is missing.
         settings: See `TrainSettings`.
-        table: Case name -> bool[M]; for the imbalanced conditions. Default: a table at exactly
-            `settings.missing_rates`, drawn from `settings.seed`.
         device: ``auto``, ``cpu``, ``cuda``, ...
         workers: Processes that read crops ahead; 0 reads in this one (right for Windows, macOS, small data).
         progress: Whether to show a bar.
         stop_after: Stop (with a checkpoint) after this many steps in all; for lessons on resuming.
+        checkpoint_minutes: A checkpoint is also written when so much time has passed since the last one.
+        should_stop: Asked after every step; where it says yes a checkpoint is written and `Interrupted` raised.
 
     Returns:
         The network in evaluation mode.
 
     Raises:
-        ValueError: If the folder holds a run with other settings, or a setting does not fit.
-        FloatingPointError: If the loss is no longer finite.
+        ValueError: If a setting does not fit, or the folder holds a run with other settings or data.
+        FloatingPointError: If the loss or a weight is no longer finite; the last good checkpoint is kept.
+        Locked: If another process trains here.
+        Interrupted: As `should_stop` asked.
     """
-    folder = Path(folder)
+    run = Run(folder)
     run_device = choose_device(device)
     dtype = choose_precision(settings.precision, run_device)
     if run_device.type == "cpu":
         keep_freed_memory()
-    if settings.condition != "complete" and table is None:
-        frame = missing_table(list(names), settings.missing_rates, spec=cohort.spec, seed=settings.seed)
-        table = {name: row.to_numpy(dtype=bool) for name, row in frame.iterrows()}
-    first_process = rank() == 0
-    if first_process:
-        open_run(folder, settings, names, table, cohort)
-    wait_for_all()
+    if settings.condition != "complete" and training_set.table is None:
+        training_set = training_set.with_rates(settings.missing_rates, settings.seed)
+    first_process, batches_per_step = rank() == 0, settings.accumulate * world_size()
+    with ExitStack() as stack:
+        if first_process:
+            if run.begun:
+                run.open(settings, training_set)  # another run is refused before its folder is touched
+            else:
+                try_out(settings, training_set)
+            stack.enter_context(run.hold())
+            run.open(settings, training_set)
+        wait_for_all()
+        batches = TrainingBatches(training_set, batch_settings(settings, batches_per_step))
+        torch.manual_seed(settings.seed)
+        net, objective = build(settings, training_set, run_device)
+        batches.keep_dropped = objective.reads_dropped
+        batches.augment = run_device.type == "cpu"  # else on the device, in `on_device`
+        optimizer = build_optimizer(net, objective, lr=settings.lr, weight_decay=settings.weight_decay)
+        first, factors = run.resume(net, objective, optimizer, batches_per_step=batches_per_step)
+        log = run.log(first) if first_process else None
+        if settings.compile:
+            compile_blocks(net)
+        model = data_parallel(StepModel(net, objective))
+        backward = backward_for(objective, run_device, graphs=settings.graphs)
 
-    batches = TrainingBatches(cohort, names, batch_settings(settings, settings.accumulate * world_size()), table)
-    torch.manual_seed(settings.seed)
-    net = build_network(settings.network, cohort.spec, **settings.network_options).to(run_device)
-    objective = build_objective(
-        settings.objective, cohort.spec, net, total_steps=settings.steps,
-        missing_rates=(1 - batches.availability_rates()).tolist(), **settings.objective_options,
-    ).to(run_device)
-    batches.keep_dropped = getattr(objective, "reads_dropped", False)
-    batches.augment = run_device.type == "cpu"  # else on the device, in `on_device`
-    optimizer = build_optimizer(net, objective, lr=settings.lr, weight_decay=settings.weight_decay)
-    batches_per_step = settings.accumulate * world_size()
-    first, factors = load_checkpoint(folder, net, objective, optimizer, batches_per_step=batches_per_step)
-    log = RunLog(folder / "log.csv", first) if first_process else None
-    if settings.compile:
-        compile_blocks(net)
-    model = data_parallel(StepModel(net, objective))
-    backward = backward_for(objective, run_device, graphs=settings.graphs)
-
-    net.train()
-    last = min(settings.steps, stop_after or settings.steps)
-    # Step t holds the same studies, however many processes share them out.
-    mine = [(t * settings.accumulate + a) * world_size() + rank()
-            for t in range(first, last) for a in range(settings.accumulate)]
-    loader = iter(batch_loader(batches, mine, workers=workers, pin=run_device.type == "cuda"))
-    steps_per_epoch = -(-batches.steps_per_epoch // batches_per_step)
-    bar = tqdm(range(first, last), total=last, initial=first, desc=folder.name, unit="step",
-               disable=not (progress and first_process))
-    with deterministic_algorithms(settings.deterministic):
+        net.train()
+        last = min(settings.steps, stop_after or settings.steps)
+        # Step t holds the same studies, however many processes share them out.
+        mine = [(t * settings.accumulate + a) * world_size() + rank()
+                for t in range(first, last) for a in range(settings.accumulate)]
+        loader = iter(batch_loader(batches, mine, workers=workers, pin=run_device.type == "cuda"))
+        steps_per_epoch = -(-batches.steps_per_epoch // batches_per_step)
+        bar = tqdm(range(first, last), total=last, initial=first, desc=run.folder.name, unit="step",
+                   disable=not (progress and first_process))
+        saved = time.monotonic()
+        stack.enter_context(deterministic_algorithms(settings.deterministic))
         for step in bar:
             torch.manual_seed((settings.seed * 1_000_003 + step) * world_size() + rank())  # dropout, where there is any
             set_learning_rates(optimizer, learning_rate(step, settings), factors)
             on_device = [augmented(next(loader).to(run_device)) for _ in range(settings.accumulate)]
-            terms = train_step(model, optimizer, on_device, step, clip=settings.clip, dtype=dtype,
-                               backward=backward)
+            terms = train_step(model, optimizer, on_device, step, clip=settings.clip, dtype=dtype, backward=backward)
+            if first_process and ((step + 1) % settings.log_every == 0 or step + 1 == last):
+                # before the epoch ends: the row shows the weights that this step was made with
+                row = log_row(terms, objective, optimizer, step, training_set.cohort.spec.modalities)
+                if not np.isfinite(row["total"]):
+                    raise run.fail(f"the loss is {row['total']}", step)
+                log.add(row)
+                bar.set_postfix(loss=f"{row['total']:.3f}")
             if (step + 1) % steps_per_epoch == 0:
                 objective.end_epoch()
                 factors = objective.learning_rate_factors().tolist()
-            if first_process and ((step + 1) % settings.log_every == 0 or step + 1 == last):
-                row = log_row(terms, objective, step, learning_rate(step, settings), cohort.spec.modalities)
-                if not np.isfinite(row["total"]):
-                    raise FloatingPointError(f"{folder}: the loss is {row['total']} at step {step}; expected a finite "
-                                             "number. Lower the learning rate, or use precision: float32")
-                log.add(row)
-                bar.set_postfix(loss=f"{row['total']:.3f}")
-            if first_process and ((step + 1) % settings.checkpoint_every == 0 or step + 1 == last):
-                save_checkpoint(folder, net, objective, optimizer, step=step + 1, factors=factors,
-                                batches_per_step=batches_per_step)
+            stopping = should_stop is not None and should_stop() and step + 1 < last
+            due = (step + 1) % settings.checkpoint_every == 0 or step + 1 == last or stopping
+            if first_process and (due or time.monotonic() - saved > 60 * checkpoint_minutes):
+                run.save(net, objective, optimizer, step=step + 1, factors=factors, batches_per_step=batches_per_step)
+                saved = time.monotonic()
+            if stopping:
+                raise Interrupted(f"{run.folder}: stopped after step {step + 1} of {settings.steps}; the same command "
+                                  "goes on from there")
 
-    net.eval()
-    if first_process and last == settings.steps:
-        card = describe_run(cohort, names, to_plain(settings), dtype=dtype, device=run_device)
-        save_weights(folder / "weights.safetensors", net, card)
-        write_text(folder / "card.json", json.dumps(card, indent=1))
-    wait_for_all()
+        net.eval()
+        if first_process and last == settings.steps:
+            run.finish(net, objective, describe_run(training_set, to_plain(settings), dtype=dtype, device=run_device))
+        wait_for_all()
     return net
 
 
-def batch_settings(settings: TrainSettings, batches_per_step: int = 1) -> BatchSettings:
-    """The part of the settings that decides the batches."""
-    late_from = round((1 - settings.late_share) * settings.steps) * batches_per_step
-    return BatchSettings(settings.crop, settings.batch, settings.seed, settings.condition, settings.foreground,
-                         settings.augmentation, settings.late_crops, late_from)
+class Interrupted(RuntimeError):
+    """A run that was asked to stop; its state is on the disk."""
 
 
 def log_row(
-    terms: dict[str, Term], objective: nn.Module, step: int, lr: float, modalities: Sequence[str]
+    terms: dict[str, Term], objective: Objective, optimizer: torch.optim.Optimizer, step: int,
+    modalities: Sequence[str],
 ) -> dict[str, float]:
     """All terms and the monitor's state as plain numbers: the only place where a step waits for the device."""
+    lr = optimizer.param_groups[-1]["lr"]  # of everything but the encoders, whose factors are the monitor's gamma
     row: dict[str, float] = {"step": step, "lr": lr, "total": float(total(terms).detach())}
     for name, term in terms.items():
         value = term.value.detach().float()
@@ -231,31 +165,6 @@ def log_row(
     for name, state in objective.log_state().items():
         row |= {f"{name}/{m}": float(v) for m, v in zip(modalities, state.tolist(), strict=True)}
     return row
-
-
-def open_run(
-    folder: Path, settings: TrainSettings, names: Sequence[str], table: Mapping[str, Sequence[bool]] | None,
-    cohort: Cohort,
-) -> None:
-    """Write the run's settings and cases, or check that they are those of the run that is there."""
-    text = yaml.safe_dump(to_plain(settings), sort_keys=False)
-    cases = "".join(f"{name}\n" for name in names)
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "settings.yaml").exists():
-        before = from_mapping(TrainSettings, read_yaml(folder / "settings.yaml"))
-        old, new = to_plain(before), to_plain(settings)
-        other = [key for key in new if old[key] != new[key]]
-        if other or (folder / "cases.txt").read_text() != cases:
-            raise ValueError(f"{folder} holds a run with other {', '.join(other) or 'training cases'}; "
-                             "a run is never mixed with another: choose a new folder or delete this one")
-    elif table is not None:
-        import pandas as pd
-
-        frame = pd.DataFrame.from_dict({n: list(table[n]) for n in names}, orient="index",
-                                       columns=list(cohort.spec.modalities))
-        write_table(folder / "missing_rates.csv", frame, spec=cohort.spec)
-    write_text(folder / "cases.txt", cases)
-    write_text(folder / "settings.yaml", text)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -280,13 +189,10 @@ def main(args: argparse.Namespace) -> int:
             if getattr(args, key) is not None}
     settings = read_settings(TrainSettings, args.profile, **over) if args.profile else from_mapping(TrainSettings, over)
     cohort = Cohort(args.cohort)
-    names = args.cases.read_text().split() if args.cases else cohort.names
-    table = None
-    if args.table:
-        frame = read_table(args.table, spec=cohort.spec)
-        table = {name: row.to_numpy(dtype=bool) for name, row in frame.iterrows()}
+    names = args.cases.read_text(encoding="utf-8").split() if args.cases else cohort.names
+    training_set = TrainingSet.from_file(cohort, names, args.table)
     with process_group(args.device):
-        train(cohort, names, args.out, settings, table=table, device=args.device, workers=args.workers)
+        train(training_set, args.out, settings, device=args.device, workers=args.workers)
         if rank() == 0:
             print(f"weights written to {args.out / 'weights.safetensors'}")
     return 0

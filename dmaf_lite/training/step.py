@@ -43,7 +43,7 @@ def build_optimizer(
     """
     encoders = [{"params": list(encoder.parameters()), "modality": m}
                 for m, encoder in enumerate(getattr(net, "encoders", ()))]
-    own = objective.parameter_groups() if hasattr(objective, "parameter_groups") else []
+    own = objective.parameter_groups()
     inside = {id(p) for group in (*encoders, *own) for p in group["params"]}
     rest = [p for p in (*net.parameters(), *objective.parameters()) if id(p) not in inside]
     # On CUDA the whole update of a group is one kernel.  The CPU keeps the plain form: its digits are those of
@@ -98,8 +98,7 @@ def train_step(
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     nn.utils.clip_grad_norm_(parameters, clip)
     objective = getattr(model, "module", model).objective
-    if hasattr(objective, "before_update"):
-        objective.before_update(optimizer)
+    objective.before_update(optimizer)
     optimizer.step()
     return {name: Term(torch.cat([terms[name].value.detach() for terms in seen]), term.weight)
             for name, term in seen[0].items()}

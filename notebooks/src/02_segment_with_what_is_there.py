@@ -41,6 +41,7 @@ import torch.nn.functional as F
 
 from dmaf_lite import figures
 from dmaf_lite.data.batches import BatchSettings, TrainingBatches
+from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
 from dmaf_lite.lessons import recipes
 from dmaf_lite.lessons.artifacts import load_or_make
@@ -72,7 +73,7 @@ print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; everything
 settings = {"train": cases_train, "val": cases_val, "test": cases_test, "seed": seed, "spacing": spacing}
 cohort_folder = load_or_make("cohort", recipes.make_cohort, settings)
 cohort, split = recipes.open_cohort(cohort_folder)
-batches = TrainingBatches(cohort, split["train"], BatchSettings(crop=(crop,) * 3, seed=seed))
+batches = TrainingBatches(TrainingSet(cohort, split["train"]), BatchSettings(crop=(crop,) * 3, seed=seed))
 batch = batches[0]
 available = torch.tensor([[True, True, False, True], [False, True, True, False]])
 images, label = batch.images.clone(), batch.label

@@ -50,6 +50,7 @@ from dmaf_lite.base.settings import read_yaml, to_plain
 from dmaf_lite.data.batches import AugmentationSettings, BatchSettings, TrainingBatches
 from dmaf_lite.data.cohort import Cohort, read_split
 from dmaf_lite.data.missing import missing_table, published_rates
+from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
 from dmaf_lite.evaluation.metrics import dice
 from dmaf_lite.lessons import artifacts, recipes
@@ -117,7 +118,7 @@ def start():
 
 
 net, objective, optimizer = start()
-batches = TrainingBatches(cohort, split["train"], BatchSettings(crop=(crop,) * 3, seed=seed))
+batches = TrainingBatches(TrainingSet(cohort, split["train"]), BatchSettings(crop=(crop,) * 3, seed=seed))
 batch = next(b for b in (batches[step] for step in range(50)) if b.available.sum(1).min() == 2)  # students in both
 features = net.encode(batch.images, batch.available)
 terms = objective(net, features, net.decode(features, batch.available), batch, steps)
@@ -269,7 +270,8 @@ frame = missing_table(train_names, published_rates("mr2468"), seed=seed)
 table = {name: row.to_numpy(dtype=bool) for name, row in frame.iterrows()}
 seen = {}
 for name in ("complete", "imbalanced", "imbalanced+drop"):
-    drawn = TrainingBatches(cohort, train_names, BatchSettings(crop=(8,) * 3, seed=seed, condition=name), table)
+    chosen = TrainingSet(cohort, train_names, None if name == "complete" else table)
+    drawn = TrainingBatches(chosen, BatchSettings(crop=(8,) * 3, seed=seed, condition=name))
     masks = np.concatenate([drawn[step].available.numpy() for step in range(2 * drawn.steps_per_epoch)])
     seen[name] = pd.DataFrame(masks, columns=BRATS.modalities)
 
@@ -325,7 +327,7 @@ figures.show(fig, alt="The warm-up rises to 1 within the first tenth of the step
 # %%
 if run_name:
     run = artifacts.root() / run_name
-    train(cohort, train_names, run, settings, workers=workers)
+    train(TrainingSet(cohort, train_names), run, settings, workers=workers)
 else:
     run = artifacts.load_or_make("train-it-all", recipes.train_run, to_plain(settings), needs=[cohort_folder])
 log = read_log(run / "log.csv")

@@ -44,6 +44,7 @@ import torch
 from dmaf_lite.base.device import choose_precision
 from dmaf_lite.base.settings import from_mapping, to_plain
 from dmaf_lite.data.batches import BatchSettings, TrainingBatches
+from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
 from dmaf_lite.lessons import artifacts, recipes
 from dmaf_lite.lessons.exercises import lesson_08 as exercises
@@ -70,7 +71,7 @@ print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), {len(tra
 # alone. There is no hidden state that a checkpoint could forget. Ask for step 7, today or tomorrow, first or last:
 
 # %%
-batches = TrainingBatches(cohort, train_names, BatchSettings(crop=(crop,) * 3, seed=seed))
+batches = TrainingBatches(TrainingSet(cohort, train_names), BatchSettings(crop=(crop,) * 3, seed=seed))
 
 
 def same(a, b):
@@ -78,7 +79,7 @@ def same(a, b):
     return torch.equal(a.images, b.images) and torch.equal(a.label, b.label) and torch.equal(a.available, b.available)
 
 
-again = TrainingBatches(cohort, train_names, BatchSettings(crop=(crop,) * 3, seed=seed))
+again = TrainingBatches(TrainingSet(cohort, train_names), BatchSettings(crop=(crop,) * 3, seed=seed))
 backwards = {step: again[step] for step in (9, 8, 7)}
 print("step 7 is", *batches[7].names, "with", *(BRATS.subset_name(row.tolist()) for row in batches[7].available))
 
@@ -99,11 +100,12 @@ assert not same(batches[7], batches[8]), "another step gives another batch"
 tiny = from_mapping(TrainSettings, {"network_options": {"width": 2, "levels": 2, "grid": 2, "depth": 1}, "steps": 6,
                                     "crop": [16] * 3, "log_every": 2, "precision": "float32", "seed": seed})
 scratch = tempfile.TemporaryDirectory()  # gone when the kernel ends
+few = TrainingSet(cohort, train_names[:4])
 whole, broken = Path(scratch.name, "whole"), Path(scratch.name, "broken")
-train(cohort, train_names[:4], whole, tiny, device="cpu", progress=False)
-train(cohort, train_names[:4], broken, tiny, device="cpu", progress=False, stop_after=3)
+train(few, whole, tiny, device="cpu", progress=False)
+train(few, broken, tiny, device="cpu", progress=False, stop_after=3)
 stopped = len(read_log(broken / "log.csv"))
-train(cohort, train_names[:4], broken, tiny, device="cpu", progress=False)
+train(few, broken, tiny, device="cpu", progress=False)
 print("rows of the log: when stopped", stopped, ", in the end", len(read_log(broken / "log.csv")))
 
 # %% tags=["check"]
@@ -112,7 +114,7 @@ assert all(torch.equal(a[name], b[name]) for name in a), "resumed = uninterrupte
 logs = [read_log(folder / "log.csv").iloc[-1] for folder in (whole, broken)]
 assert logs[0].equals(logs[1]), "the monitor, too, remembers everything"
 try:
-    train(cohort, train_names[:4], broken, from_mapping(TrainSettings, {**to_plain(tiny), "lr": 1.0}), progress=False)
+    train(few, broken, from_mapping(TrainSettings, {**to_plain(tiny), "lr": 1.0}), progress=False)
 except ValueError as refused:
     assert "lr" in str(refused), "a run is never continued with other settings, and the message says which"
 

@@ -381,6 +381,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dmaf_lite.base.settings import from_mapping, read_yaml
 from dmaf_lite.data.batches import TrainingBatches
+from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.experiment.matrix import ExperimentSettings
 from dmaf_lite.training.loop import batch_settings
 from dmaf_lite.training.step import StepModel, train_step
@@ -406,11 +407,12 @@ def cost(recipe):
     """Parameters, GFLOP, and seconds of one method; a fresh network."""
     torch.manual_seed(seed)
     net = build_network(recipe.network, BRATS, **recipe.network_options).to(device)
-    batches = TrainingBatches(cohort, split["train"], batch_settings(recipe))
+    training_set = TrainingSet(cohort, split["train"])
+    batches = TrainingBatches(training_set, batch_settings(recipe))
     objective = build_objective(recipe.objective, BRATS, net, total_steps=100,
-                                missing_rates=(1 - batches.availability_rates()).tolist(),
+                                missing_rates=(1 - training_set.availability_rates()).tolist(),
                                 **recipe.objective_options).to(device)
-    batches.keep_dropped = getattr(objective, "reads_dropped", False)
+    batches.keep_dropped = objective.reads_dropped
     batch, optimizer = batches[0].to(device), build_optimizer(net, objective, lr=1e-4, weight_decay=0.0)
     model = StepModel(net, objective)
     step = shortest(lambda: train_step(model, optimizer, [batch], 0, clip=12.0))

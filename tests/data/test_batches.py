@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmaf_lite.data.batches import BatchSettings, TrainingBatches, augmented, batch_loader, draw_crop
+from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.spec import BRATS
 
 SETTINGS = BatchSettings(crop=(8, 8, 8), seed=3)
@@ -20,22 +21,22 @@ def same(a, b):
 
 
 def test_the_same_step_is_the_same_batch_and_another_step_another(tiny_cohort):
-    batches = TrainingBatches(tiny_cohort, tiny_cohort.names, SETTINGS)
-    again = TrainingBatches(tiny_cohort, tiny_cohort.names, SETTINGS)
+    batches = TrainingBatches(TrainingSet(tiny_cohort, tiny_cohort.names), SETTINGS)
+    again = TrainingBatches(TrainingSet(tiny_cohort, tiny_cohort.names), SETTINGS)
     assert same(batches[7], again[7]) and not same(batches[7], batches[8])
 
 
 def test_late_crops_are_drawn_anew_for_each_batch_and_change_nothing_before(tiny_cohort):
     late = replace(SETTINGS, late_crops=((8, 8, 8), (16, 8, 8)), late_from=5)
-    plain, varied = (TrainingBatches(tiny_cohort, tiny_cohort.names, s) for s in (SETTINGS, late))
+    plain, varied = (TrainingBatches(TrainingSet(tiny_cohort, tiny_cohort.names), s) for s in (SETTINGS, late))
     assert all(same(plain[step], varied[step]) for step in range(5))
     sizes = [tuple(varied[step].images.shape[2:]) for step in range(5, 25)]
     assert set(sizes) == set(late.late_crops) and varied[7].label.shape[1:] == sizes[2]
-    assert same(varied[12], TrainingBatches(tiny_cohort, tiny_cohort.names, late)[12])
+    assert same(varied[12], TrainingBatches(TrainingSet(tiny_cohort, tiny_cohort.names), late)[12])
 
 
 def test_worker_processes_change_nothing(tiny_cohort):
-    batches = TrainingBatches(tiny_cohort, tiny_cohort.names, SETTINGS)
+    batches = TrainingBatches(TrainingSet(tiny_cohort, tiny_cohort.names), SETTINGS)
     read_ahead = batch_loader(batches, range(2, 6), workers=1, pin=False)
     for step, batch in zip(range(2, 6), read_ahead, strict=True):
         assert same(batch, batches[step])
@@ -43,13 +44,13 @@ def test_worker_processes_change_nothing(tiny_cohort):
 
 def test_every_case_comes_once_an_epoch(tiny_cohort):
     names = tiny_cohort.names
-    batches = TrainingBatches(tiny_cohort, names, SETTINGS)
+    batches = TrainingBatches(TrainingSet(tiny_cohort, names), SETTINGS)
     stream = [name for step in range(2 * batches.steps_per_epoch) for name in batches[step].names]
     assert sorted(stream[: len(names)]) == sorted(stream[len(names) : 2 * len(names)]) == names
 
 
 def test_complete_cases_lose_random_scans(tiny_cohort):
-    batches = TrainingBatches(tiny_cohort, tiny_cohort.names, SETTINGS)
+    batches = TrainingBatches(TrainingSet(tiny_cohort, tiny_cohort.names), SETTINGS)
     seen = {tuple(row) for step in range(60) for row in batches[step].available.tolist()}
     assert len(seen) == 15
 
@@ -58,7 +59,9 @@ def test_complete_cases_lose_random_scans(tiny_cohort):
 def test_a_scan_that_the_table_leaves_out_is_never_seen(tiny_cohort, condition):
     names = tiny_cohort.names
     table = {name: BRATS.subsets()[4 + i] for i, name in enumerate(names)}
-    batches = TrainingBatches(tiny_cohort, names, BatchSettings(crop=(8, 8, 8), condition=condition), table)
+    given = None if condition == "complete" else table
+    batches = TrainingBatches(TrainingSet(tiny_cohort, names, given),
+                              BatchSettings(crop=(8, 8, 8), condition=condition))
     seen = set()
     for step in range(20):
         batch = batches[step]
@@ -73,12 +76,12 @@ def test_a_scan_that_the_table_leaves_out_is_never_seen(tiny_cohort, condition):
 def test_the_table_must_cover_every_case_and_leave_a_scan(tiny_cohort):
     names = tiny_cohort.names
     settings = BatchSettings(condition="imbalanced")
-    with pytest.raises(ValueError, match=f"none for .*{names[1]}"):
-        TrainingBatches(tiny_cohort, names, settings, {names[0]: (True,) * 4})
-    with pytest.raises(ValueError, match="no modality is left"):
-        TrainingBatches(tiny_cohort, names, settings, {n: (False,) * 4 for n in names})
+    with pytest.raises(ValueError, match=f"{names[1]}.* without a row in the missing-rate table"):
+        TrainingBatches(TrainingSet(tiny_cohort, names, {names[0]: (True,) * 4}), settings)
+    with pytest.raises(ValueError, match="left without any scan"):
+        TrainingBatches(TrainingSet(tiny_cohort, names, {n: (False,) * 4 for n in names}), settings)
     with pytest.raises(ValueError, match="condition is 'partial'; expected one of complete"):
-        TrainingBatches(tiny_cohort, names, BatchSettings(condition="partial"))
+        TrainingBatches(TrainingSet(tiny_cohort, names), BatchSettings(condition="partial"))
 
 
 @given(st.integers(0, 2**31), st.tuples(*[st.integers(4, 40)] * 3), st.tuples(*[st.integers(4, 40)] * 3),
@@ -100,7 +103,7 @@ def test_a_centred_crop_holds_its_voxel():
 
 
 def test_dropped_scans_are_read_for_a_teacher_only(tiny_cohort):
-    batches = TrainingBatches(tiny_cohort, tiny_cohort.names, SETTINGS)
+    batches = TrainingBatches(TrainingSet(tiny_cohort, tiny_cohort.names), SETTINGS)
     plain = next(b for b in map(batches.__getitem__, range(50)) if not b.available.all())
     assert torch.equal(plain.existing, plain.available)
     batches.keep_dropped = True
@@ -113,7 +116,7 @@ def test_dropped_scans_are_read_for_a_teacher_only(tiny_cohort):
 
 
 def test_changes_can_wait_for_the_device(tiny_cohort):
-    batches = TrainingBatches(tiny_cohort, tiny_cohort.names, SETTINGS)
+    batches = TrainingBatches(TrainingSet(tiny_cohort, tiny_cohort.names), SETTINGS)
     at_once = batches[3]
     batches.augment = False
     waiting = batches[3]

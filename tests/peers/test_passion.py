@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.methods.objectives import build_objective
 from dmaf_lite.objectives.dmaf import students
@@ -295,9 +296,9 @@ TINY = TrainSettings(network="baseline", objective="passion", network_options={"
 
 def test_it_trains_resumes_exactly_and_logs(tiny_cohort, tmp_path):
     names = tiny_cohort.names
-    whole = train(tiny_cohort, names, tmp_path / "whole", TINY, progress=False)
+    whole = train(TrainingSet(tiny_cohort, names), tmp_path / "whole", TINY, progress=False)
     for stop in (3, None):  # 3 is in the middle of the second epoch
-        parts = train(tiny_cohort, names, tmp_path / "parts", TINY, progress=False, stop_after=stop)
+        parts = train(TrainingSet(tiny_cohort, names), tmp_path / "parts", TINY, progress=False, stop_after=stop)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name
     logs = [pd.read_csv(tmp_path / run / "log.csv") for run in ("whole", "parts")]

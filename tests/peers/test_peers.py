@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.evaluation.evaluate import EvaluationSettings, evaluate
 from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
 from dmaf_lite.evaluation.predict import predict_case, study_files
@@ -38,9 +39,9 @@ def test_trains_resumes_evaluates_and_predicts(name, objective, cohort, tiny_fol
     settings = replace(RUNS[name], objective=objective, condition="imbalanced", missing_rates=RATES, batch=2, steps=3,
                        log_every=1, checkpoint_every=1,
                        objective_options={"warmup": 0.0} if objective == "dmaf" else {})
-    whole = train(cohort, cohort.names, tmp_path / "whole", settings, progress=False)
-    train(cohort, cohort.names, tmp_path / "parts", settings, progress=False, stop_after=1)
-    parts = train(cohort, cohort.names, tmp_path / "parts", settings, progress=False)
+    whole = train(TrainingSet(cohort, cohort.names), tmp_path / "whole", settings, progress=False)
+    train(TrainingSet(cohort, cohort.names), tmp_path / "parts", settings, progress=False, stop_after=1)
+    parts = train(TrainingSet(cohort, cohort.names), tmp_path / "parts", settings, progress=False)
     log = pd.read_csv(tmp_path / "whole" / "log.csv")
     assert len(log) == 3 and np.isfinite(log["total"]).all()
     for (key, a), b in zip(whole.state_dict().items(), parts.state_dict().values(), strict=True):

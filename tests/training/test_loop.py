@@ -14,6 +14,7 @@ from torch import nn
 
 from dmaf_lite.data.batches import TrainingBatches
 from dmaf_lite.data.missing import missing_table, read_table
+from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.methods.objectives import build_objective
 from dmaf_lite.methods.weights import load_weights
@@ -45,10 +46,10 @@ def equal(a, b):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_resumed_equals_uninterrupted(tiny_cohort, tmp_path, precision):
     settings = replace(TINY, precision=precision)
-    whole = train(tiny_cohort, tiny_cohort.names, tmp_path / "whole", settings, progress=False)
-    train(tiny_cohort, tiny_cohort.names, tmp_path / "parts", settings, progress=False, stop_after=3)
+    whole = train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path / "whole", settings, progress=False)
+    train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path / "parts", settings, progress=False, stop_after=3)
     assert not (tmp_path / "parts" / "weights.safetensors").exists()
-    parts = train(tiny_cohort, tiny_cohort.names, tmp_path / "parts", settings, progress=False)
+    parts = train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path / "parts", settings, progress=False)
     assert equal(weights(whole), weights(parts))
     logs = [pd.read_csv(tmp_path / run / "log.csv") for run in ("whole", "parts")]
     common = logs[0].merge(logs[1], on="step", suffixes=("", "_"))
@@ -59,11 +60,12 @@ def test_resumed_equals_uninterrupted(tiny_cohort, tmp_path, precision):
 def test_a_killed_run_goes_on(tiny_cohort, tmp_path):
     """kill -9 in the middle; what is left on disk is enough to end with the same weights."""
     settings = replace(TINY, steps=24, checkpoint_every=4)
-    whole = train(tiny_cohort, tiny_cohort.names, tmp_path / "whole", settings, progress=False)
+    whole = train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path / "whole", settings, progress=False)
     code = ("import sys; from dmaf_lite.data.cohort import Cohort; from dmaf_lite.base.settings import *;"
             "from dmaf_lite.training.loop import *;"
+            "from dmaf_lite.data.training_set import *;"
             "c = Cohort(sys.argv[1]); s = from_mapping(TrainSettings, read_yaml(sys.argv[2]));"
-            "train(c, c.names, sys.argv[3], s, progress=False)")
+            "train(TrainingSet(c, c.names), sys.argv[3], s, progress=False)")
     child = subprocess.Popen([sys.executable, "-c", code, tiny_cohort.folder, tmp_path / "whole" / "settings.yaml",
                               tmp_path / "killed"])
     checkpoint = tmp_path / "killed" / "checkpoint" / "last.pt"
@@ -72,14 +74,14 @@ def test_a_killed_run_goes_on(tiny_cohort, tmp_path):
         time.sleep(0.005)
     os.kill(child.pid, signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
-    killed = train(tiny_cohort, tiny_cohort.names, tmp_path / "killed", settings, progress=False)
+    killed = train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path / "killed", settings, progress=False)
     assert equal(weights(whole), weights(killed))
     assert [p.name for p in (tmp_path / "killed" / "checkpoint").glob("*.pt") if not p.name.startswith(".")] == [
         "last.pt"]
 
 
 def test_the_run_folder_is_complete(tiny_cohort, tmp_path):
-    net = train(tiny_cohort, tiny_cohort.names, tmp_path, TINY, progress=False)
+    net = train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path, TINY, progress=False)
     assert {p.name for p in tmp_path.iterdir()} >= {
         "settings.yaml", "cases.txt", "missing_rates.csv", "log.csv", "checkpoint", "weights.safetensors", "card.json"}
     loaded, card = load_weights(tmp_path / "weights.safetensors")
@@ -90,22 +92,22 @@ def test_the_run_folder_is_complete(tiny_cohort, tmp_path):
 
 
 def test_a_folder_never_mixes_two_runs(tiny_cohort, tmp_path):
-    train(tiny_cohort, tiny_cohort.names, tmp_path, TINY, progress=False, stop_after=1)
+    train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path, TINY, progress=False, stop_after=1)
     with pytest.raises(ValueError, match=r"other lr; a run is never mixed"):
-        train(tiny_cohort, tiny_cohort.names, tmp_path, replace(TINY, lr=0.5), progress=False)
+        train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path, replace(TINY, lr=0.5), progress=False)
     with pytest.raises(ValueError, match="other training cases"):
-        train(tiny_cohort, tiny_cohort.names[:-1], tmp_path, TINY, progress=False)
+        train(TrainingSet(tiny_cohort, tiny_cohort.names[:-1]), tmp_path, TINY, progress=False)
 
 
 def test_a_damaged_checkpoint_is_named(tiny_cohort, tmp_path):
-    train(tiny_cohort, tiny_cohort.names, tmp_path, TINY, progress=False, stop_after=2)
+    train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path, TINY, progress=False, stop_after=2)
     (tmp_path / "checkpoint" / "last.pt").write_bytes(b"half a file")
     with pytest.raises(ValueError, match=r"last\.pt cannot be read"):
-        train(tiny_cohort, tiny_cohort.names, tmp_path, TINY, progress=False)
+        train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path, TINY, progress=False)
 
 
 def test_a_run_goes_on_with_as_many_batches_in_a_step_as_it_began(tiny_cohort, tmp_path):
-    train(tiny_cohort, tiny_cohort.names, tmp_path, TINY, progress=False, stop_after=2)
+    train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path, TINY, progress=False, stop_after=2)
     net = build_network("dmaf_net", BRATS, **TINY.network_options)
     objective = build_objective("dmaf", BRATS, net, total_steps=TINY.steps, missing_rates=[0.25] * 4, warmup=0.0)
     optimizer = build_optimizer(net, objective, lr=TINY.lr, weight_decay=TINY.weight_decay)
@@ -123,7 +125,7 @@ def test_everything_off_is_the_baseline_to_the_digit(tiny_cohort, tmp_path):
     ablated = replace(TINY, objective="dmaf", objective_options=off,
                       network_options=TINY.network_options | {"fusion": "mean"})
     baseline = replace(TINY, network="baseline", objective="plain", objective_options={})
-    nets = [train(tiny_cohort, tiny_cohort.names, tmp_path / str(i), s, progress=False)
+    nets = [train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path / str(i), s, progress=False)
             for i, s in enumerate((ablated, baseline))]
     assert equal(weights(nets[0]), weights(nets[1]))
     logs = [pd.read_csv(tmp_path / str(i) / "log.csv") for i in range(2)]
@@ -133,18 +135,19 @@ def test_everything_off_is_the_baseline_to_the_digit(tiny_cohort, tmp_path):
 def test_the_loss_falls(tiny_cohort, tmp_path):
     settings = replace(TINY, steps=40, lr=3e-3, foreground=1.0, objective="plain", objective_options={})
     everything = {name: (True,) * 4 for name in tiny_cohort.names}
-    train(tiny_cohort, tiny_cohort.names, tmp_path, settings, table=everything, progress=False)
+    train(TrainingSet(tiny_cohort, tiny_cohort.names, everything), tmp_path, settings, progress=False)
     log = pd.read_csv(tmp_path / "log.csv")
     assert log["seg"].tail(5).mean() < 0.8 * log["seg"].head(2).mean()
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny_cohort, tmp_path):
     with pytest.raises(FloatingPointError, match="Lower the learning rate"):
-        train(tiny_cohort, tiny_cohort.names, tmp_path, replace(TINY, lr=1e18, clip=1e30), progress=False)
+        train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path, replace(TINY, lr=1e18, clip=1e30), progress=False)
 
 
 def test_gamma_scales_the_update_of_its_encoder_only(tiny_cohort):
-    batches = TrainingBatches(tiny_cohort, tiny_cohort.names, replace(batch_settings(TINY), condition="complete"))
+    training_set = TrainingSet(tiny_cohort, tiny_cohort.names)
+    batches = TrainingBatches(training_set, replace(batch_settings(TINY), condition="complete"))
     step = next(s for s in range(50) if batches[s].available.all(0).any() and batches[s].available.any(0).all())
     moved = []
     for factors in ([1.0] * 4, [0.5, 1.0, 1.0, 1.0]):
@@ -164,7 +167,7 @@ def test_gamma_scales_the_update_of_its_encoder_only(tiny_cohort):
 def test_an_encoder_that_sees_nothing_is_left_alone(tiny_cohort):
     """No decay, no stale momentum: the parameters do not move at all."""
     table = {name: (True, False, True, False) for name in tiny_cohort.names}
-    batches = TrainingBatches(tiny_cohort, tiny_cohort.names, batch_settings(TINY), table)
+    batches = TrainingBatches(TrainingSet(tiny_cohort, tiny_cohort.names, table), batch_settings(TINY))
     net = build_network("dmaf_net", BRATS, **TINY.network_options)
     objective = build_objective("plain", BRATS, net)
     optimizer = build_optimizer(net, objective, lr=TINY.lr, weight_decay=0.1)

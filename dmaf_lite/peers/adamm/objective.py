@@ -37,6 +37,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmaf_lite.base.settings import checked
+from dmaf_lite.objectives.objective import Objective
 from dmaf_lite.objectives.segmentation import LabelStats, check_choice, sum_over_voxels
 from dmaf_lite.objectives.terms import Term
 from dmaf_lite.peers.adamm.discriminator import FORMS, StyleDiscriminator, fooling_loss, telling_apart_loss
@@ -122,7 +123,7 @@ def consistency_weight(progress: float, largest: float = 10.0) -> float:
     return largest * math.exp(-5 * (1 - min(1.0, progress)) ** 2)
 
 
-class AdammObjective(nn.Module):
+class AdammObjective(Objective):
     """AdaMM for the network `AdammNet`; owns the teacher and the discriminator.
 
     Args:
@@ -144,15 +145,14 @@ class AdammObjective(nn.Module):
 
     def __init__(self, spec: DatasetSpec, net: nn.Module, settings: AdammSettings | None = None, *,
                  missing_rates: Sequence[float] | None = None, total_steps: int | None = None) -> None:
-        super().__init__()
+        super().__init__(spec, net, (settings or AdammSettings()).resolved())
         if not isinstance(net, AdammNet):
             raise ValueError(f"objective 'adamm' got the network {type(net).__name__}; expected AdammNet, as it "
                              "compares content, style and presence of two of them. Choose another objective")
-        self.settings = s = (settings or AdammSettings()).resolved()
+        s = self.settings
         if s.ramp > 0 and not total_steps:
             raise ValueError(f"total_steps is {total_steps}, but the consistency rises over {s.ramp:.0%} of all steps; "
                              "pass total_steps, or set ramp to 0")
-        self.classes, self.modalities = len(spec.classes), spec.M
         self.ramp_steps = s.ramp * (total_steps or 0)
         self.teacher = AdammNet(spec, net.settings, adapters=False)
         self.discriminator = StyleDiscriminator(net.channels[-1], s.discriminator)
@@ -166,7 +166,7 @@ class AdammObjective(nn.Module):
             features: The student's.
             prediction: The student's.
             batch: ``batch.label`` integer [B, D, H, W]; ``batch.images`` with every scan of ``batch.existing``,
-                bool[B, M] on the CPU; without that, the teacher sees what the student sees.
+                bool[B, M] on the CPU, what the teacher sees.
             step: Number of steps done before this one.
 
         Returns:
@@ -174,7 +174,7 @@ class AdammObjective(nn.Module):
             "voxel", "style_gram" where their weight is not 0.
         """
         s = self.settings
-        existing = getattr(batch, "existing", batch.available)
+        existing = batch.existing
         seen = self.teacher.encode(batch.images, existing)
         answer = self.teacher.decode(seen, existing)
         stats = LabelStats.of(batch.label, self.classes, weighting="none")
@@ -220,17 +220,6 @@ class AdammObjective(nn.Module):
         if self.settings.reset_discriminator:
             for parameter in self.discriminator.parameters():
                 optimizer.state.pop(parameter, None)
-
-    def end_epoch(self) -> None:
-        """Nothing is tracked."""
-
-    def learning_rate_factors(self) -> Tensor:
-        """[M] ones: no encoder is held back."""
-        return torch.ones(self.modalities)
-
-    def log_state(self) -> dict[str, Tensor]:
-        """Nothing per modality besides the terms."""
-        return {}
 
 
 def binary_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from dmaf_lite.data.batches import Batch
+from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.evaluation.evaluate import EvaluationSettings, evaluate
 from dmaf_lite.evaluation.inference import WindowSettings
 from dmaf_lite.evaluation.predict import predict_folders
@@ -264,9 +265,9 @@ RUN = TrainSettings(network="adamm", network_options={"width": 8}, objective="ad
 
 def test_a_run_from_training_to_prediction(tiny_cohort, tiny_folder, tmp_path):
     names = tiny_cohort.names
-    whole = train(tiny_cohort, names, tmp_path / "whole", RUN, progress=False)
-    train(tiny_cohort, names, tmp_path / "parts", RUN, progress=False, stop_after=3)
-    parts = train(tiny_cohort, names, tmp_path / "parts", RUN, progress=False)
+    whole = train(TrainingSet(tiny_cohort, names), tmp_path / "whole", RUN, progress=False)
+    train(TrainingSet(tiny_cohort, names), tmp_path / "parts", RUN, progress=False, stop_after=3)
+    parts = train(TrainingSet(tiny_cohort, names), tmp_path / "parts", RUN, progress=False)
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True))
     log = pd.read_csv(tmp_path / "whole" / "log.csv")
     assert TERMS <= set(log.columns) and len(log) == RUN.steps
@@ -289,7 +290,7 @@ def test_in_training_the_teacher_is_given_the_scans_that_were_dropped(tiny_cohor
     monkeypatch.setattr(AdammObjective, "forward", look)
     settings = replace(RUN, condition="imbalanced+drop", steps=2, network_options={"width": 8, "gate": "hard"},
                        missing_rates={"FLAIR": 0.25, "T1ce": 0.25, "T1": 0.5, "T2": 0.5})
-    net = train(tiny_cohort, tiny_cohort.names, tmp_path, settings, progress=False)
+    net = train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path, settings, progress=False)
     assert net.settings.gate == "hard" and (tmp_path / "weights.safetensors").exists()
     dropped = torch.cat([batch.existing & ~batch.available for batch in batches])
     images = torch.cat([batch.images for batch in batches])
