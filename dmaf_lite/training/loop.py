@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from dmaf_lite.base.device import choose_device, choose_precision, deterministic_algorithms
 from dmaf_lite.base.memory import keep_freed_memory
 from dmaf_lite.base.processes import rank, wait_for_all, world_size
-from dmaf_lite.base.settings import from_mapping, read_settings, to_plain
+from dmaf_lite.base.settings import from_mapping, read_settings, read_yaml, to_plain
 from dmaf_lite.data.batches import TrainingBatches, augmented, batch_loader
 from dmaf_lite.data.cohort import Cohort
 from dmaf_lite.data.training_set import TrainingSet
@@ -34,6 +34,7 @@ from dmaf_lite.training.graphs import backward_for
 from dmaf_lite.training.parallel import data_parallel, process_group
 from dmaf_lite.training.run import Run, build, try_out
 from dmaf_lite.training.settings import TrainSettings, batch_settings, learning_rate
+from dmaf_lite.training.start import LEARNING_RATE, Start, begin, check_origin
 from dmaf_lite.training.step import StepModel, build_optimizer, set_learning_rates, train_step
 
 
@@ -48,6 +49,7 @@ def train(
     stop_after: int | None = None,
     checkpoint_minutes: float = 5.0,
     should_stop: Callable[[], bool] | None = None,
+    start: Start | None = None,
 ) -> nn.Module:
     """Train a network on prepared cases, or go on where an earlier call was interrupted.
 
@@ -62,6 +64,7 @@ def train(
         stop_after: Stop (with a checkpoint) after this many steps in all; for lessons on resuming.
         checkpoint_minutes: A checkpoint is also written when so much time has passed since the last one.
         should_stop: Asked after every step; where it says yes a checkpoint is written and `Interrupted` raised.
+        start: Weights to begin with; `settings.origin` holds their digest.
 
     Returns:
         The network in evaluation mode.
@@ -72,6 +75,7 @@ def train(
         Locked: If another process trains here.
         Interrupted: As `should_stop` asked.
     """
+    check_origin(settings, training_set.cohort.spec, start)
     run = Run(folder)
     run_device = choose_device(device)
     dtype = choose_precision(settings.precision, run_device)
@@ -92,6 +96,7 @@ def train(
         batches = TrainingBatches(training_set, batch_settings(settings, batches_per_step))
         torch.manual_seed(settings.seed)
         net, objective = build(settings, training_set, run_device)
+        begin(net, settings, start)
         batches.keep_dropped = objective.reads_dropped
         batches.augment = run_device.type == "cpu"  # else on the device, in `on_device`
         optimizer = build_optimizer(net, objective, lr=settings.lr, weight_decay=settings.weight_decay)
@@ -139,7 +144,8 @@ def train(
 
         net.eval()
         if first_process and last == settings.steps:
-            run.finish(net, objective, describe_run(training_set, to_plain(settings), dtype=dtype, device=run_device))
+            card = describe_run(training_set, to_plain(settings), dtype=dtype, device=run_device)
+            run.finish(net, objective, card | ({"origin": start.origin()} if start else {}))
         wait_for_all()
     return net
 
@@ -179,20 +185,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="number of steps, over the profile")
     parser.add_argument("--batch", type=int, help="studies in a batch, over the profile")
     parser.add_argument("--seed", type=int, help="seed, over the profile")
+    parser.add_argument("--lr", type=float, help="learning rate, over the profile; with --from "
+                                                 f"{LEARNING_RATE:g} where the profile names none")
+    parser.add_argument("--from", dest="start", metavar="WEIGHTS",
+                        help="start from these weights, a file or a name of the kit's own; they decide the network")
+    parser.add_argument("--freeze", nargs="+", metavar="PART", help="parts that keep their weights, such as encoders")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     parser.add_argument("--workers", type=int, default=0, help="processes that read ahead; 0 on Windows and macOS")
 
 
 def main(args: argparse.Namespace) -> int:
     """Train as the command line says; returns the exit status."""
-    over = {key: getattr(args, key) for key in ("network", "objective", "steps", "batch", "seed")
+    over = {key: getattr(args, key) for key in ("network", "objective", "steps", "batch", "seed", "lr")
             if getattr(args, key) is not None}
+    if args.freeze:
+        over["frozen"] = args.freeze
+    start = Start.of(args.start) if args.start else None
+    if start:
+        over = start.choices(over, read_yaml(args.profile) if args.profile else {})
     settings = read_settings(TrainSettings, args.profile, **over) if args.profile else from_mapping(TrainSettings, over)
     cohort = Cohort(args.cohort)
     names = args.cases.read_text(encoding="utf-8").split() if args.cases else cohort.names
     training_set = TrainingSet.from_file(cohort, names, args.table)
     with process_group(args.device):
-        train(training_set, args.out, settings, device=args.device, workers=args.workers)
+        train(training_set, args.out, settings, device=args.device, workers=args.workers, start=start)
         if rank() == 0:
             print(f"weights written to {args.out / 'weights.safetensors'}")
     return 0

@@ -39,6 +39,7 @@ from dmaf_lite.objectives.terms import total
 from dmaf_lite.training.checkpoint import LAST, load_checkpoint, save_checkpoint
 from dmaf_lite.training.runlog import RunLog
 from dmaf_lite.training.settings import TrainSettings, batch_settings
+from dmaf_lite.training.start import freeze
 from dmaf_lite.training.step import StepModel
 
 
@@ -62,6 +63,7 @@ def try_out(settings: TrainSettings, training_set: TrainingSet) -> None:
     """
     batches = TrainingBatches(training_set, batch_settings(settings))
     net, objective = build(settings, training_set, "meta")
+    freeze(net, settings.frozen)
     batches.keep_dropped = objective.reads_dropped
     net.train()
     objective.train(not joined())  # several processes would wait for each other in it

@@ -44,6 +44,8 @@ class TrainSettings:
     graphs: bool = False  # CUDA graphs: small steps on a GPU several times as fast, with the same kernels
     deterministic: bool = False  # the same digits again on a GPU; slower. A CPU run always repeats
     seed: int = 0
+    origin: str = ""  # digest of the weights that the run starts from (`start.py`); "": from random numbers
+    frozen: tuple[str, ...] = ()  # parts of the network that keep their weights, such as encoders
     log_every: PositiveInt = 10
     checkpoint_every: PositiveInt = 200
 
