@@ -75,8 +75,8 @@ def calibrate(net: nn.Module, cohort: Cohort, names: Sequence[str], *, settings:
                        experience=experience_of(seen), quality=judge(studies, spec))
 
 
-def phantoms_for(card: Mapping[str, Any], count: int, folder: str | Path, *, seed: int = SEED
-                 ) -> tuple[Cohort, list[str]]:
+def phantoms_for(card: Mapping[str, Any], count: int, folder: str | Path, *, randomise: str = "mixed",
+                 seed: int = SEED) -> tuple[Cohort, list[str]]:
     """Synthetic studies on the grid of some weights, made under `folder` where they are not there yet.
 
     Raises:
@@ -84,7 +84,8 @@ def phantoms_for(card: Mapping[str, Any], count: int, folder: str | Path, *, see
     """
     if card["spec"] != "brats":
         raise ValueError(f"weights for {card['spec']}: phantoms are made for brats only; name a prepared --cohort")
-    settings = PhantomSettings(train=count, val=1, test=1, seed=seed, spacing=float(card["spacing"][0]))
+    settings = PhantomSettings(train=count, val=1, test=1, seed=seed, spacing=float(card["spacing"][0]),
+                               randomise=randomise)
     cohort, split = ready_cohort(folder, settings, minimum=max(card.get("window", (32,))), workers=0)
     return cohort, list(split["train"])
 
@@ -97,6 +98,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cohort", type=Path, help="prepared cohort; default: synthetic studies, made for it")
     parser.add_argument("--cases", type=Path, help="text file with the cases, one a line; default: all of the cohort")
     parser.add_argument("--studies", type=int, default=60, help="how many synthetic studies")
+    parser.add_argument("--randomise", choices=("off", "mild", "full", "mixed"), default="mixed",
+                        help="how the synthetic studies are drawn; off: the kit's plain phantoms (default: mixed)")
     parser.add_argument("--work", type=Path, default=Path("calibration"),
                         help="folder for the synthetic studies and what was seen on them; a second call goes on there")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
@@ -110,8 +113,8 @@ def main(args: argparse.Namespace) -> int:
         names = args.cases.read_text(encoding="utf-8").split() if args.cases else cohort.names
         data = f"{cohort.layout.name}, prepared"
     else:
-        cohort, names = phantoms_for(card, args.studies, args.work / "phantoms")
-        data = f"synthetic brain phantoms, seed {SEED}"
+        cohort, names = phantoms_for(card, args.studies, args.work / "phantoms", randomise=args.randomise)
+        data = f"synthetic brain phantoms, randomise {args.randomise}, seed {SEED}"
     found = calibrate(net, cohort, names, settings=windows_of(card), data=data, folder=args.work / "seen")
     path = write_calibration(args.out or beside(args.weights), found)
     for region, numbers in found.quality["regions"].items():
