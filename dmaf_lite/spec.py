@@ -111,6 +111,7 @@ MYOPS = DatasetSpec(
 )
 
 SPECS = {spec.name: spec for spec in (BRATS, MYOPS)}
+STACKS = tuple(spec.name for spec in SPECS.values() if spec.stack)
 
 
 def check_available(available: np.ndarray, names: Sequence[str] | None = None) -> None:

@@ -13,8 +13,13 @@ name          seen by the network      Dice                   HD95, exactly one 
 ``adamm``     one crop 160x192x128     (2 I + 1) / (A + B +   diagonal, 373.13 in BraTS      kept
               in the centre            1)
 ``mst_kdnet`` the same                 the same               0                              kept
+``patient``   windows of the training          3-D, the same          mean over the slices where     none
+                                                      both are there, in mm
+``published`` the same                 a value for every      1.0, a value for every slice,  none
+                                       slice                  in pixels
 ============= ======================== ====================== ============================== ======================
 
+The last two are for hearts: the kit's, and that of published work on MyoPS 2020, which averages over slices.
 All of them pool both directions in HD95 and count two empty sides as Dice 1 and HD95 0.  What lies outside the centre
 crop is neither predicted nor missed: a tumour there does not exist.
 
@@ -89,4 +94,7 @@ CONVENTIONS = {
     "passion": EvaluationSettings(_PASSION, hd95=(HD95("pooled", "one"),)),
     "adamm": EvaluationSettings(_ADAMM, "centre", (Dice(smooth=1.0),), (HD95("pooled", "diagonal"),), None),
     "mst_kdnet": EvaluationSettings(_ADAMM, "centre", (Dice(smooth=1.0),), (HD95("pooled", "zero"),), None),
+    "patient": EvaluationSettings(hd95=(HD95(by="slice_mean"),), small_region=None),
+    "published": EvaluationSettings(dice=(Dice(by="slice"),), hd95=(HD95("pooled", "one", "slice", "px"),),
+                                    small_region=None),
 }

@@ -1,6 +1,6 @@
 """All subsets of modalities of every case, scored into one long table.
 
-One row per (run, case, subset, region, metric, convention) -> value; every table and figure is a pivot
+One row per (run, case, subset, region, slice, metric, convention) -> value and unit; every table and figure is a pivot
 of it.  The evaluator knows no method by name: whatever keeps the encode/decode contract is scored alike.
 
 Scored is the box around the brain that was prepared (what is scored: `scoring.py`; by which rules:
@@ -37,13 +37,14 @@ from dmaf_lite.evaluation.inference import WindowSettings, check_window, subset_
 from dmaf_lite.evaluation.metrics import DEFINITIONS, EMPTY, HD95, diagonal_mm
 from dmaf_lite.evaluation.scoring import score_case
 from dmaf_lite.methods.weights import load_weights, weights_digest
+from dmaf_lite.spec import STACKS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # What a bad case or a full device raises; a bug in the kit (TypeError, ...) still stops the run.
 EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)
-COLUMNS = ("run", "case", "subset", "region", "metric", "convention", "value")
+COLUMNS = ("run", "case", "subset", "region", "slice", "metric", "convention", "unit", "value")
 
 
 class CasesFailed(RuntimeError):
@@ -122,7 +123,7 @@ def evaluate(net: nn.Module, cohort: Cohort, names: Sequence[str], *, settings: 
             rows do not depend on it; each holds S label maps in memory.
 
     Returns:
-        Columns run, case, subset, region, metric, convention, value.
+        Columns run, case, subset, region, slice (-1: the whole case), metric, convention, unit, value.
 
     Raises:
         ValueError: If the window does not fit the network.
@@ -255,7 +256,9 @@ def settings_of(args: argparse.Namespace, card: Mapping[str, Any]) -> Evaluation
     """Settings of a command line: the file's or the convention's; the kit's with the window of the training."""
     settings = read_settings(EvaluationSettings, args.settings) if args.settings \
         else CONVENTIONS[args.convention]
-    if not args.settings and args.convention == "kit":
+    if not args.settings and args.convention == "kit" and card.get("spec") in STACKS:
+        settings = CONVENTIONS["patient"]  # in 3-D the distance of the slices would decide HD95
+    if not args.settings and args.convention in ("kit", "patient", "published"):
         window = tuple(card.get("window", WindowSettings.window))
         settings = replace(settings, windows=replace(settings.windows, window=window))
     if args.window:

@@ -37,18 +37,22 @@ class Dice:
     Attributes:
         smooth: 0: n invented voxels score 0 (the kit; PASSION, whose 1e-8 is below the digits of any table); 1: they
             score 1 / (n + 1) (AdaMM, MST-KDNet).
+        by: ``volume``, or ``slice``: a value for every slice (published work on hearts).
     """
 
     smooth: float = 0.0
+    by: str = "volume"
 
     def __post_init__(self) -> None:
         if self.smooth < 0:
             raise ValueError(f"smooth of Dice is {self.smooth}; expected 0 or more")
+        if self.by not in ("volume", "slice"):
+            raise ValueError(f"by of Dice is {self.by!r}; choose 'volume' or 'slice'")
 
     @property
     def name(self) -> str:
-        """As written in the `convention` column: ``both_empty_1`` or e.g. ``plus_1``."""
-        return f"plus_{self.smooth:g}" if self.smooth else "both_empty_1"
+        """As written in the `convention` column: ``both_empty_1`` or e.g. ``plus_1``, ``both_empty_1/slice``."""
+        return (f"plus_{self.smooth:g}" if self.smooth else "both_empty_1") + _suffix(self.by)
 
     def combine(self, both: int, predicted: int, true: int) -> float:
         """Dice from voxel counts: of the intersection, the prediction and the truth."""
@@ -67,21 +71,30 @@ class HD95:
             373.13 mm for 240x240x155 at 1 mm), ``one`` 1.0 (PASSION, M2FTrans, ACN), ``zero`` 0.0
             (MST-KDNet), ``gt_empty_penalty`` the diagonal where the truth is the empty side, else 0,
             ``exclude`` NaN, left out of means.
+        by: ``volume``; ``slice``, a value for every slice (published work on hearts); ``slice_mean``, the mean over the
+            slices in which both are there, for stacks whose slices lie far apart.
+        unit: ``mm``, or ``px``, pixels (published work on hearts); volumes are always measured in mm.
     """
 
     definition: str = "pooled"
     empty: str = "diagonal"
+    by: str = "volume"
+    unit: str = "mm"
 
     def __post_init__(self) -> None:
         if self.definition not in DEFINITIONS:
             raise ValueError(f"HD95 definition {self.definition!r} is not known; choose one of {list(DEFINITIONS)}")
         if self.empty not in EMPTY:
             raise ValueError(f"HD95 empty convention {self.empty!r} is not known; choose one of {list(EMPTY)}")
+        if self.by not in ("volume", "slice", "slice_mean"):
+            raise ValueError(f"by of HD95 is {self.by!r}; choose 'volume', 'slice' or 'slice_mean'")
+        if self.unit not in ("mm", "px") or (self.unit == "px" and self.by == "volume"):
+            raise ValueError(f"HD95 by {self.by} in {self.unit!r} is not known; choose 'mm', or 'px' for slices")
 
     @property
     def name(self) -> str:
         """As written in the `convention` column, e.g. ``pooled/diagonal``."""
-        return f"{self.definition}/{self.empty}"
+        return f"{self.definition}/{self.empty}{_suffix(self.by)}" + ("" if self.unit == "mm" else f"/{self.unit}")
 
     def combine(self, to_truth: np.ndarray, to_prediction: np.ndarray, *, diagonal: float) -> float:
         """HD95 in mm from the directed distances of the two surfaces; an empty array is an empty side."""
@@ -94,6 +107,10 @@ class HD95:
         if self.definition == "pooled":
             return float(np.percentile(np.concatenate([to_truth, to_prediction]), 95))
         return float(max(np.percentile(to_truth, 95), np.percentile(to_prediction, 95)))
+
+
+def _suffix(by: str) -> str:
+    return "" if by == "volume" else f"/{by}"
 
 
 def counts(prediction: np.ndarray, truth: np.ndarray, *, truth_outside: int = 0) -> tuple[int, int, int]:

@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 
 from dmaf_lite.evaluation.metrics import HD95, Dice, TruthSurface, counts, rates, volume_ml
+from dmaf_lite.evaluation.slices import WHOLE, SliceTruth, slice_scores
 from dmaf_lite.spec import DatasetSpec
 
 # What the rows without a choice of convention say about themselves.
 FIXED = {"sensitivity": "undefined_nan", "precision": "undefined_nan", "volume_ml": "-", "truth_ml": "-",
          "missed": "-", "invented": "-"}
+UNITS = {"hd95": "mm", "volume_ml": "ml", "truth_ml": "ml"}
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def score_case(labels: np.ndarray, truth: np.ndarray, *, subsets: Sequence[Seque
         true = spec.region_mask(truth, region)
         true_outside = sum(outside.get(label, 0) for label in spec.regions[region])
         surface = TruthSurface(true, spacing)  # serves every subset, and the post-processed prediction
+        planes = SliceTruth(true, spacing)
         for name, label in zip(names, labels, strict=True):
             variants = {region: label}
             if small_region and region == small_region.region:
@@ -75,14 +78,17 @@ def score_case(labels: np.ndarray, truth: np.ndarray, *, subsets: Sequence[Seque
             for shown, variant in variants.items():
                 predicted = spec.region_mask(variant, region)
                 values = _score(predicted, true, true_outside, surface, diagonal, dice, hd95)
-                for (metric, convention), value in values.items():
-                    yield {"subset": name, "region": shown, "metric": metric, "convention": convention,
-                           "value": float(value)}
+                scores = [(metric, convention, WHOLE, UNITS.get(metric, ""), value)
+                          for (metric, convention), value in values.items()]
+                scores += slice_scores(predicted, planes, dice, hd95, diagonal=diagonal)
+                for metric, convention, number, unit, value in scores:
+                    yield {"subset": name, "region": shown, "slice": number, "metric": metric,
+                           "convention": convention, "unit": unit, "value": float(value)}
 
 
 def _score(predicted: np.ndarray, true: np.ndarray, true_outside: int, surface: TruthSurface, diagonal: float,
            dice: Sequence[Dice], hd95: Sequence[HD95]) -> dict[tuple[str, str], float]:
-    """(metric, convention) -> value of one region."""
+    """(metric, convention) -> value of one region as a volume."""
     distances = surface.distances(predicted)
     there, true_there = bool(predicted.any()), bool(true.any()) or true_outside > 0
     voxel_ml = volume_ml(np.ones(1, bool), surface.spacing)
@@ -91,6 +97,7 @@ def _score(predicted: np.ndarray, true: np.ndarray, true_outside: int, surface: 
               "volume_ml": volume_ml(predicted, surface.spacing),
               "truth_ml": volume_ml(true, surface.spacing) + true_outside * voxel_ml,
               "missed": true_there and not there, "invented": there and not true_there}
-    rows = {("dice", setting.name): setting.combine(*found) for setting in dice}
+    rows = {("dice", setting.name): setting.combine(*found) for setting in dice if setting.by == "volume"}
     rows |= {(metric, FIXED[metric]): value for metric, value in values.items()}
-    return rows | {("hd95", setting.name): setting.combine(*distances, diagonal=diagonal) for setting in hd95}
+    return rows | {("hd95", setting.name): setting.combine(*distances, diagonal=diagonal)
+                   for setting in hd95 if setting.by == "volume"}

@@ -120,7 +120,9 @@ def _by_case(rows: pd.DataFrame, metric: str, convention: str | None, regions: S
                          "pass the spec that the rows were made with")
     regions = list(dict.fromkeys(chosen["region"])) if regions is None else list(regions)
     runs = list(dict.fromkeys(chosen["run"]))
-    wide = chosen.pivot(index=["subset", "case"], columns=["run", "region"], values="value")
+    # A convention that counts slices has a line for each: means are then over slices, as published.
+    lines = ["subset", "case", "slice"] if "slice" in chosen and (chosen["slice"] >= 0).any() else ["subset", "case"]
+    wide = chosen.pivot(index=lines, columns=["run", "region"], values="value")
     wide = wide[[(run, region) for run in runs for region in regions]]
     if len(runs) == 1:
         wide = wide.droplevel("run", axis=1)
