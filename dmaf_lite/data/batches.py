@@ -76,7 +76,7 @@ def augmented(batch: Batch) -> Batch:
 class BatchSettings:
     """What a batch is made of."""
 
-    crop: tuple[int, int, int] = (32, 32, 32)  # at 3 mm: 96 mm, about half a brain
+    crop: tuple[int, int, int] = (32, 32, 32)  # at 3 mm: 96 mm, about half a head
     batch: int = 2
     seed: int = 0
     # complete: a random non-empty subset of the scans is dropped anew each time; imbalanced: the
@@ -200,7 +200,7 @@ def draw_crop(
     if voxels and rng.random() < foreground:
         of_class = voxels[sorted(voxels)[rng.integers(len(voxels))]]
         centre = np.array(of_class[rng.integers(len(of_class))])
-        # anywhere in the middle half, so that the network cannot learn "the tumour is in the centre"
+        # anywhere in the middle half, so that the network cannot learn "what is sought is in the centre"
         offset = rng.uniform(0.25, 0.75, 3) * np.array(crop)
         return tuple(int(x) for x in np.clip(np.rint(centre - offset), 0, room))
     return tuple(int(x) for x in rng.integers(0, room + 1))

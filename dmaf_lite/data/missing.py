@@ -18,8 +18,9 @@ import pandas as pd
 
 from dmaf_lite.base.atomic import atomic_path
 from dmaf_lite.data.case import CaseError
+from dmaf_lite.data.protocols import passion_table
 from dmaf_lite.data.splits import plain_name
-from dmaf_lite.spec import BRATS, DatasetSpec, check_available
+from dmaf_lite.spec import BRATS, MYOPS, DatasetSpec, check_available
 
 COLUMNS = ("data_name", "mask_id", "mask", "pos_mask_ids")
 # The published tables' seed, and the order in which their generator and their file names ("mr2468") speak of
@@ -41,11 +42,14 @@ def subset_ids(spec: DatasetSpec) -> tuple[tuple[bool, ...], ...]:
 
 
 def published_rates(name: str) -> dict[str, float]:
-    """Nominal missing rates behind a published table's name: "mr2468" is T1 .2, T1ce .4, FLAIR .6, T2 .8.
+    """Nominal missing rates behind a published table's name: "mr2468" is T1 .2, T1ce .4, FLAIR .6, T2 .8; of hearts
+    "mr357" is C0 .3, LGE .5, T2 .7, in the order of the mask.
 
     Raises:
-        ValueError: The name does not end in mr and four digits.
+        ValueError: The name does not end in mr and three or four digits.
     """
+    if heart := re.fullmatch(r".*mr([357])([357])([357])(\.csv)?", name):
+        return {modality: int(digit) / 10 for modality, digit in zip(MYOPS.modalities, heart.groups()[:3], strict=True)}
     match = re.fullmatch(r".*mr(\d)(\d)(\d)(\d)(\.csv)?", name)
     if not match:
         raise ValueError(f"{name!r} names no rates; expected mr and four digits for {', '.join(PUBLISHED_ORDER)}, "
@@ -63,7 +67,8 @@ def missing_table(names: Sequence[str], rates: Mapping[str, float], *, spec: Dat
         spec: Its modalities are the columns.
         seed: Same names, rates and seed: same table.
         method: "exact" (ours) misses a modality in rate * n cases, to one case; "published" repeats the algorithm
-            of published work, whose realised rates fall up to 7 points below the nominal ones.
+            of published work, whose realised rates fall up to 7 points below the nominal ones; for hearts it is the one
+            published table with its columns permuted (`protocols.py`), whatever the seed.
 
     Returns:
         bool frame, index = sorted names, columns = modalities.
@@ -81,7 +86,8 @@ def missing_table(names: Sequence[str], rates: Mapping[str, float], *, spec: Dat
     methods = {"exact": _exact, "published": _published}
     if method not in methods:
         raise ValueError(f"method {method!r} is not known; choose one of {', '.join(methods)}")
-    values = methods[method](len(index), rates, spec, seed)
+    hearts = method == "published" and spec.modalities == MYOPS.modalities
+    values = passion_table(index, rates) if hearts else methods[method](len(index), rates, spec, seed)
     return pd.DataFrame(values, index=pd.Index(index, name="name"), columns=list(spec.modalities))
 
 
@@ -114,7 +120,8 @@ def _published(n: int, rates: Mapping[str, float], spec: DatasetSpec, seed: int)
     The legacy generator and the order of its draws are part of the algorithm.
     """
     if spec.modalities != BRATS.modalities:
-        raise ValueError(f"the published method knows {', '.join(BRATS.modalities)} only; use method='exact'")
+        raise ValueError(f"the published method knows {', '.join(BRATS.modalities)} and {', '.join(MYOPS.modalities)} "
+                         "only; use method='exact'")
     missing = [rates[m] for m in PUBLISHED_ORDER]
     if min(missing) >= 1:
         raise ValueError(f"with the missing rates {dict(rates)} no scan is left: lower the rates")

@@ -33,13 +33,14 @@ Taught in lessons 09 and 12.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any, Literal
 
 from dmaf_lite.base.settings import checked
 from dmaf_lite.evaluation.inference import WindowSettings
 from dmaf_lite.evaluation.metrics import HD95, Dice
 from dmaf_lite.evaluation.scoring import SmallRegion
+from dmaf_lite.spec import DatasetSpec
 
 # What of a case is seen: first voxel and size in the stored arrays; None, None is all of them.
 Visible = tuple[tuple[int, ...] | None, tuple[int, ...] | None]
@@ -75,6 +76,12 @@ class EvaluationSettings:
         # The crop is central in the whole volume; the stored arrays are a box of it.
         start = centre_start(meta["grid_shape"], self.windows.window)
         return tuple(s - low for s, (low, _) in zip(start, meta["box"], strict=True)), self.windows.window
+
+
+def usual(spec: DatasetSpec, window: Sequence[int]) -> EvaluationSettings:
+    """The kit's own convention for a data set, with the windows of a training."""
+    settings = CONVENTIONS["patient" if spec.stack else "kit"]  # in 3-D the distance of slices would decide HD95
+    return replace(settings, windows=replace(settings.windows, window=tuple(window)))
 
 
 def centre_start(shape: Sequence[int], window: Sequence[int]) -> tuple[int, ...]:

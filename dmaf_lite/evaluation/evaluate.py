@@ -3,7 +3,7 @@
 One row per (run, case, subset, region, slice, metric, convention) -> value and unit; every table and figure is a pivot
 of it.  The evaluator knows no method by name: whatever keeps the encode/decode contract is scored alike.
 
-Scored is the box around the brain that was prepared (what is scored: `scoring.py`; by which rules:
+Scored is the box that was prepared (what is scored: `scoring.py`; by which rules:
 `conventions.py`).  Truth voxels outside the box count against dice and sensitivity; distances are taken inside it.
 
 Taught in lesson 09.

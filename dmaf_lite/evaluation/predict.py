@@ -39,7 +39,7 @@ from dmaf_lite.evaluation.inference import WindowSettings, probabilities_and_wei
 from dmaf_lite.evaluation.metrics import volume_ml
 from dmaf_lite.evaluation.promise import calibration_of, promise
 from dmaf_lite.methods.weights import load_weights
-from dmaf_lite.spec import DatasetSpec
+from dmaf_lite.spec import STACKS, DatasetSpec
 
 # Voxel sizes within 5 % of the training grid are taken as they are: interpolating would cost more
 # sharpness than that difference in scale, which the training's own anatomy varies by anyway.
@@ -55,8 +55,8 @@ class StudyPrediction:
         label: uint8 (X, Y, Z), internal labels.
         affine: (4, 4) of the files.
         modalities: What was used, in the order of the spec.
-        weight_maps: Modality -> float32 (X, Y, Z), 0 outside the brain's box; empty where the network has none.
-        weights: Modality -> mean weight over the brain.
+        weight_maps: Modality -> float32 (X, Y, Z), 0 outside the prepared box; empty where the network has none.
+        weights: Modality -> mean weight over the foreground.
         volumes_ml: Region -> millilitres.
         resampled_to: mm, where the study was resampled to the grid of the weights; else None.
         notes: Warnings of loading, and what is outside the experience of the weights.
@@ -138,7 +138,7 @@ def predict_case(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, l
         case = load_case(files, spec=spec, labels=layout.labels)
     notes = [*files.notes, *(str(w.message) for w in caught if issubclass(w.category, UserWarning))]
     target = target_spacing(case, card)
-    normal = normalise_case(case, minimum=windows.window, spacing=target)
+    normal = normalise_case(case, minimum=windows.window, spacing=target, stack=spec.stack)
     empty = np.zeros(normal.shape, np.float32)
     images = np.stack([normal.images.get(name, empty) for name in spec.modalities])
     available = np.array(case.available(spec))
@@ -152,11 +152,11 @@ def predict_case(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, l
     label = label_on_files(probabilities, normal)
     maps, shares = {}, {}
     if weights is not None:
-        brain = (images != 0).any(axis=0)
+        foreground = (images != 0).any(axis=0)
         for name, one in zip(spec.modalities, weights.cpu().numpy(), strict=True):
             if name in case.images:
                 maps[name] = case.in_file_order(_on_files(one, normal))
-                shares[name] = float(one[brain].mean())
+                shares[name] = float(one[foreground].mean())
     return StudyPrediction(
         name=case.name, label=case.in_file_order(label), modalities=tuple(case.images), weight_maps=maps,
         affine=case.affine if case.file_affine is None else case.file_affine, weights=shares, notes=tuple(notes),
@@ -169,8 +169,10 @@ def predict_case(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, l
 
 def target_spacing(case: Case, card: Mapping[str, Any]) -> float | None:
     """The voxel size to resample to, or None where the study's own will do."""
-    known = np.asarray(card["spacing"], dtype=float)
-    if np.abs(np.asarray(case.spacing) / known - 1).max() <= SPACING_TOLERANCE:
+    known, own = np.asarray(card["spacing"], dtype=float), np.asarray(case.spacing)
+    if card["spec"] in STACKS:
+        known, own = known[:2], own[:2]  # thick slices stay as they are
+    if np.abs(own / known - 1).max() <= SPACING_TOLERANCE:
         return None
     if known.max() / known.min() > 1 + SPACING_TOLERANCE:
         raise CaseError(case.name, found=f"voxels of {_mm(case.spacing)}", expected=f"the {_mm(known)} of the weights, "

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from dmaf_lite.base.settings import checked
 from dmaf_lite.data.cohort import Cohort, prepare_cohort, read_split, split_cases, write_split
 from dmaf_lite.phantom.brain.ingredients import BrainSettings
 from dmaf_lite.phantom.brain.recipe import write_brain_cohort
+from dmaf_lite.phantom.heart.heart_cohort import write_heart_cohort
+from dmaf_lite.phantom.heart.hearts import HeartSettings
 
 
 @checked
 class PhantomSettings:
     """How many synthetic cases, on which grid."""
 
+    kind: Literal["brain", "heart"] = "brain"
     train: int = 24
     val: int = 4
     test: int = 8
     seed: int = 0
-    spacing: float = 3.0  # mm; a 32^3 crop is then 96 mm
+    spacing: float = 3.0  # mm; a 32^3 crop is then 96 mm; of hearts in plane, better 2.0
     randomise: str = "off"  # off | mild | full | mixed, see `BrainSettings`
     leave_out: tuple[str, ...] = ()
 
@@ -52,11 +56,13 @@ def ready_cohort(
         RuntimeError: If a case could not be made or prepared; the message names it.
     """
     folder = Path(folder)
-    made = write_brain_cohort(folder / "raw", count=sum(settings.counts.values()), seed=settings.seed,
-                              settings=settings.brain, workers=workers)
+    write, of_kind, layout = (write_heart_cohort, HeartSettings(spacing=settings.spacing), "heart_phantom") \
+        if settings.kind == "heart" else (write_brain_cohort, settings.brain, "phantom")
+    made = write(folder / "raw", count=sum(settings.counts.values()), seed=settings.seed, settings=of_kind,
+                 workers=workers)
     if made.failed:
         raise RuntimeError(f"{folder}: some phantoms could not be made: {made.failed}")
-    prepared = prepare_cohort(folder / "raw", folder / "prepared", layout="phantom", minimum=minimum, workers=workers)
+    prepared = prepare_cohort(folder / "raw", folder / "prepared", layout=layout, minimum=minimum, workers=workers)
     if prepared.failed:
         raise RuntimeError(f"{folder}: some phantoms could not be prepared: {prepared.failed}")
     cohort = Cohort(folder / "prepared")
