@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Gather the evaluations of several runs into one small table and card, as lessons read them.
 
-    python data_scripts/gather_rows.py notebooks/results/drawings --run main "randomised, 6000 steps" CARD ROWS --run ...
+    python data_scripts/gather_rows.py notebooks/results/drawings --run main "6000 steps" CARD ROWS --run ...
 
 CARD is the card.json of a run, ROWS the rows.parquet of its evaluation.
 """

@@ -30,7 +30,7 @@ def ship_weights(weights: str | Path, rows: pd.DataFrame, target: str | Path, *,
     """
     runs = sorted(set(rows["run"]))
     if len(runs) > 1:
-        raise ValueError(f"the rows are of the runs {runs}; expected those of one: choose them first")
+        raise ValueError(f"the rows are of the runs {runs}; expected those of one run: choose them first")
     net, card = load_weights(weights)
     table = subset_table(rows, "dice").round(4)
     card |= {
