@@ -48,6 +48,7 @@ from dmaf_lite.evaluation.metrics import dice
 from dmaf_lite.evaluation.native import labelled_studies, score_studies
 from dmaf_lite.evaluation.tables import MEAN, subset_table
 from dmaf_lite.lessons.exercises import lesson_14 as exercises
+from dmaf_lite.lessons.parameters import check_parameters
 from dmaf_lite.methods.weights import WeightsError, load_weights, shipped
 from dmaf_lite.phantom.brain import BrainSettings, make_brain, make_brain_case
 from dmaf_lite.phantom.brain.anatomy import Head, make_anatomy
@@ -58,6 +59,7 @@ from dmaf_lite.phantom.brain.realism import spread_of
 from dmaf_lite.phantom.fields import Chance, Grid
 from dmaf_lite.spec import BRATS
 
+check_parameters(globals())
 warnings.filterwarnings("ignore", category=FutureWarning, module="monai")  # it warns of its own old calls
 device = choose_device()
 print(f"segmenting on {device.type}; everything below is synthetic unless a line says otherwise")
