@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,21 +23,23 @@ from dmaf_lite.widgets.sources import Study, on_grid_of
 
 LARGEST = 2_500_000  # bytes of the file
 FINEST = 1.5  # mm of the scans in it; coarser until the file is small enough
+COARSEST = 6.0  # mm; below that nobody would see a tumour
 GREYS = 64  # of a scan: more would be noise, which does not zip
 
 
 def export_page(study: Study, weights: tuple[nn.Module, Mapping[str, Any]], path: str | Path, *,
-                progress: Callable[[str, float], None] | None = None) -> Path:
+                largest: int = LARGEST, source: Mapping[str, Any] | None = None) -> Path:
     """Write the page of a study: its scans, and the answers to all subsets.
 
     Args:
         study: Any.
         weights: What `load_weights` gives.
         path: Ends in ``.html``; replaced whole or not at all.
-        progress: Called with words and a share of 1; default: a bar.
+        largest: Bytes; scans become coarser until the page is small enough.
+        source: How the study can be made again, kept in the page.
 
     Raises:
-        ValueError: If the name does not end in .html, or the page would be larger than 2.5 MB.
+        ValueError: If the name does not end in .html, or the page would be larger.
     """
     path = Path(path)
     if path.suffix != ".html":
@@ -45,34 +47,32 @@ def export_page(study: Study, weights: tuple[nn.Module, Mapping[str, Any]], path
     net, card = weights
     seen = on_grid_of(study, card)
     predict, masks = Predictor(seen, net, card), subsets_of(seen)
-    answers = {}
-    for mask in tqdm(masks, desc="subsets", disable=progress is not None):
-        answers[mask] = predict(mask)
-        if progress:
-            progress(f"{len(answers)} of {len(masks)} subsets", len(answers) / len(masks))
+    answers = {mask: predict(mask) for mask in tqdm(masks, desc="subsets")}
     spacing = FINEST
-    while len(text := page_of(study, seen, answers, card, spacing).encode()) > LARGEST:
-        spacing *= 1.15
-        if spacing > 6:
-            raise ValueError(f"{study.name}: the page would have {len(text) / 1e6:.1f} MB; expected at most "
-                             f"{LARGEST / 1e6:.1f} MB; export a study with fewer scans")
+    while len(text := page_of(study, seen, answers, card, spacing, source or {}).encode()) > largest:
+        # Scans shrink with the cube of the spacing, answers do not.
+        spacing *= max(1.03, min((len(text) / largest) ** 0.4, 1.3))
+        if spacing > COARSEST:
+            raise ValueError(f"{study.name}: found a page of {len(text) / 1e6:.1f} MB; expected at most "
+                             f"{largest / 1e6:.1f} MB; allow a larger one")
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as partial:
         partial.write_bytes(text)
     return path
 
 
-def page_of(study: Study, seen: Study, answers: Mapping, card: Mapping[str, Any], spacing: float) -> str:
+def page_of(study: Study, seen: Study, answers: Mapping, card: Mapping[str, Any], spacing: float,
+            source: Mapping[str, Any]) -> str:
     """The page with scans of `spacing` mm, or of their own where that is coarser."""
     scene = Scene.of(coarser(study, spacing))
     place = scene.place_of(seen)
     data = {
+        "source": {**source, "shown": spacing},
         "scene": _zipped(scene_bytes(scene, seen=seen, card=card, greys=GREYS)),
         "answers": {key_of(mask): _zipped(answer_bytes(mask, answer, place, study.spec, small=True))
                     for mask, answer in answers.items()},
     }
-    code = f"{script('page')}\nopenPage({json.dumps(data)});"
-    return page(f"{study.title}: switch a scan off", code)
+    return page(f"{study.title}: switch a scan off", f"{script('page')}\nopenPage({json.dumps(data)});")
 
 
 def coarser(study: Study, spacing: float) -> Study:

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from nibabel.orientations import aff2axcodes, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from nibabel.orientations import (
+    aff2axcodes,
+    apply_orientation,
+    axcodes2ornt,
+    inv_ornt_aff,
+    io_orientation,
+    ornt_transform,
+)
 
 from dmaf_lite.figures.explorers import class_colours
 from dmaf_lite.figures.planes import fullest_slice, head_box, lps_spacing, to_lps
@@ -88,6 +95,17 @@ class Scene:
             stride += 1
         return cls(study, tuple(b[0] for b in box), tuple(-(-(b[1] - b[0]) // stride) for b in box), stride)
 
+    @classmethod
+    def whole(cls, study: Study) -> Scene:
+        """All voxels of a study."""
+        first = next(iter(study.images.values()))
+        return cls(study, (0, 0, 0), to_lps(first, study.affine).shape)
+
+    def to_files(self, volume: np.ndarray) -> np.ndarray:
+        """A volume [X, Y, Z] of a whole scene with the axes of the study's files."""
+        turn = io_orientation(np.linalg.inv(self.to_file))  # of the files' axes, seen from the scene
+        return np.ascontiguousarray(apply_orientation(volume, ornt_transform(io_orientation(np.eye(4)), turn)))
+
     @property
     def spacing(self) -> tuple[float, float, float]:
         """mm along L, P, S."""
@@ -107,14 +125,19 @@ class Scene:
         return move
 
     @property
-    def to_file(self) -> np.ndarray:
-        """[4, 4]: voxel of the scene -> voxel of the file."""
+    def to_array(self) -> np.ndarray:
+        """[4, 4]: voxel of the scene -> voxel of the study's arrays."""
         return _turn(self.study) @ self.to_lps
+
+    @property
+    def to_file(self) -> np.ndarray:
+        """[4, 4]: voxel of the scene -> voxel of the files."""
+        return self.study.in_file @ self.to_array
 
     def place_of(self, study: Study) -> dict[str, list[float]]:
         """Where the LPS volume of the same patient on another grid lies: `origin` and `step` in voxels of the scene."""
         there = study.affine @ _turn(study)
-        here = self.study.affine @ self.to_file
+        here = self.study.affine @ self.to_array
         move = np.linalg.inv(there) @ here  # voxel of the scene -> voxel of the other; axis by axis
         scale, shift = np.diag(move)[:3], move[:3, 3]
         return {"step": (1 / scale).tolist(), "origin": (0.5 - (shift + 0.5) / scale).tolist()}
@@ -182,9 +205,10 @@ def scene_bytes(scene: Scene, *, seen: Study | None = None, card: Mapping[str, A
         "regions": {region: sorted(members) for region, members in spec.regions.items()},
         "shape": list(scene.shape), "spacing": list(scene.spacing), "planes": scene.planes,
         "letters": {p: list(letters if study.oriented else "????") for p, letters in LETTERS.items()},
-        "ranges": ranges, "windows": windows, "to_file": scene.to_file.tolist(), "affine": study.affine.tolist(),
+        "ranges": ranges, "windows": windows, "to_file": scene.to_file.tolist(),
+        "affine": (study.affine @ np.linalg.inv(study.in_file)).tolist(),
         "voxel_ml": float(np.prod(lps_spacing(grid.affine)) / 1000), "start": scene.middle,
-        "cohort": cohort_table(card, spec),
+        "cohort": cohort_table(card, spec), "answers": seen is not None,
     }
     return pack(header, arrays)
 
@@ -209,7 +233,7 @@ def notes_on(scene: Scene) -> list[str]:
     tilt = float(np.degrees(np.arccos(np.clip(np.abs(axes).max(axis=0).min(), -1, 1))))
     if tilt > OBLIQUE:
         notes.append(f"The grid is oblique, {tilt:.0f}° from the patient's axes: the letters name the nearest side.")
-    codes = "".join(aff2axcodes(study.affine))
+    codes = "".join(aff2axcodes(study.affine @ np.linalg.inv(study.in_file)))
     if study.oriented and codes != "LPS":
         notes.append(f"The file's axes point to {codes}; it is shown as every study, the patient's right on the left.")
     if scene.stride > 1:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dmaf_lite.data.case import Case, CaseFiles, load_case, normalise_case
-from dmaf_lite.data.cohort import Cohort, Layout, files_in_folder, layout_of
+from dmaf_lite.data.cohort import Cohort, Layout, layout_of
+from dmaf_lite.data.finding import one_case
 from dmaf_lite.data.nifti import read_header
+from dmaf_lite.data.turning import has_geometry
+from dmaf_lite.data.volume import foreground
 from dmaf_lite.evaluation.predict import SPACING_TOLERANCE
 from dmaf_lite.figures.planes import to_lps
 from dmaf_lite.spec import BRATS, DatasetSpec
@@ -31,6 +34,8 @@ class Study:
         synthetic: Whether it is a phantom; then every title says so.
         oriented: Whether the header says how the patient lay; else left and right are not known.
         notes: What loading had to say, in sentences.
+        in_file: [4, 4], array index -> index in the files, whose axes may have been turned on load.
+        layout: Name of the layout of its files; decides the label values that are saved.
     """
 
     name: str
@@ -41,6 +46,8 @@ class Study:
     synthetic: bool = False
     oriented: bool = True
     notes: tuple[str, ...] = ()
+    in_file: np.ndarray = field(default_factory=lambda: np.eye(4))
+    layout: str = "phantom"
 
     @property
     def title(self) -> str:
@@ -80,7 +87,7 @@ def folder_study(folder: str | Path, layout: str | Layout = "brats2020") -> Stud
         CaseError: No scan under the names of the layout, or files that do not fit together.
     """
     layout = layout_of(layout)
-    return study_of(files_in_folder(folder, layout), layout)
+    return study_of(one_case(folder, layout), layout)
 
 
 def study_of(files: CaseFiles, layout: Layout) -> Study:
@@ -93,9 +100,12 @@ def study_of(files: CaseFiles, layout: Layout) -> Study:
         warnings.simplefilter("always")
         case = load_case(files, spec=layout.spec, labels=layout.labels)
     notes = tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
-    header = read_header(next(iter(files.images.values())))
-    return Study(case.name, layout.spec, case.images, case.label, case.affine, layout.name == "phantom",
-                 bool(header["qform_code"] or header["sform_code"]), notes)
+    file_affine = case.affine if case.file_affine is None else case.file_affine
+    header = read_header(next(iter(files.images.values())), several=True)
+    oriented = has_geometry(file_affine) and bool(header["qform_code"] or header["sform_code"])
+    images = {name: np.where(foreground(image), image, 0) for name, image in case.images.items()}
+    return Study(case.name, layout.spec, images, case.label, case.affine, layout.name == "phantom", oriented,
+                 (*files.notes, *notes), np.linalg.inv(file_affine) @ case.affine, layout.name)
 
 
 def on_grid_of(study: Study, card: Mapping[str, Any]) -> Study:
@@ -118,9 +128,9 @@ def on_grid_of(study: Study, card: Mapping[str, Any]) -> Study:
     known = np.asarray(card["spacing"], dtype=float)
     same = np.abs(spacing / known - 1).max() <= SPACING_TOLERANCE
     case = Case(study.name, dict(study.images), study.label, study.affine, tuple(float(s) for s in spacing))
-    if case.orientation != "LPS":
-        warnings.warn(f"{study.name}: its axes point to {case.orientation}, those of BraTS and of the phantom to LPS; "
-                      "the weights have not seen this orientation (docs/native_scans.md)", stacklevel=2)
+    if study.spec.orientation and case.orientation != study.spec.orientation:
+        warnings.warn(f"{study.name}: its axes point to {case.orientation}, those that the weights have seen to "
+                      f"{study.spec.orientation} (docs/native_scans.md)", stacklevel=2)
     normal = normalise_case(case, minimum=tuple(card.get("window", (32, 32, 32))),
                             spacing=None if same else float(known.mean()))
     return replace(study, images=normal.images, label=normal.label, affine=normal.affine)

@@ -73,5 +73,5 @@ class Viewer(Pictured, anywidget.AnyWidget):
     def place(self) -> str:
         """Where the cross-hair is, in words: the file's own index, and mm from the file's origin."""
         index = (self.frame.to_file @ [*self.at, 1])[:3].round().astype(int)
-        mm = (self.study.affine @ [*index, 1])[:3]
+        mm = (self.study.affine @ self.frame.to_array @ [*self.at, 1])[:3]
         return f"voxel {', '.join(map(str, index))} (at {', '.join(f'{v:.0f}' for v in mm)} mm)"

@@ -1,88 +1,76 @@
-"""``python -m dmaf_lite explore``: a lesson as an application, in JupyterLab, for this machine only.
+"""``python -m dmaf_lite explore [FOLDER ...]``: the explorers as an application in the browser, for this machine only.
 
-JupyterLab makes a token at each start and lets nobody in without it. The cells run by themselves when the page opens,
-and their code is hidden. What opens is a copy in ``build/explore/``: nothing that is tried out changes the lesson.
+A small server shows one page; torch lives in a process of its own, which can die and be started again without the page.
+Nobody gets in without the token in the address.  ``--export FILE`` writes a page that needs neither.
+
+Taught in lesson 10.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Mapping
+import webbrowser
 from pathlib import Path
-from typing import Any
-
-import nbformat
-from nbformat import NotebookNode
-
-from dmaf_lite.lessons.execute import write_notebook
-from dmaf_lite.lessons.profiles import declared
-from dmaf_lite.lessons.publish import committed
-from dmaf_lite.lessons.source import Lesson, Workspace, build_notebook, tags
-
-LESSON = "10"
-# A kernel answers the controls when all cells have run, so these cells are short; the buttons compute the rest.
-QUICK = {"subsets_computed": 0, "cases_train": 4, "cases_val": 1, "cases_test": 1, "steps": 60}
-CLOSING = "## In practice"  # from here on a lesson looks back and asks; its views come before
-EXTENSIONS = Path(__file__).parent / "labextensions"  # hides the code and runs the cells
-SETTINGS = Path(__file__).parent / "settings"  # no news, no updates, no cell unloaded when out of sight
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which lesson, and where."""
-    parser.add_argument("lesson", nargs="?", default=LESSON, help=f"beginning of its name; default {LESSON}")
-    parser.add_argument("--port", type=int, help="default: the first free one from 8888")
+    """What to open, and where."""
+    from dmaf_lite.data.cohort import LAYOUTS
+
+    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER",
+                        help="folder of a study, of a cohort, or of a training; without one, a synthetic study")
+    parser.add_argument("--layout", default="brats2020", choices=sorted(LAYOUTS),
+                        help="which label values the segmentations have (default: %(default)s); names are read anyway")
+    parser.add_argument("--weights", type=Path, help="a .safetensors file with its card; default: the shipped weights")
+    parser.add_argument("--export", type=Path, metavar="FILE.html",
+                        help="write the study as one page that needs no Python, and end")
+    parser.add_argument("--size", type=float, default=2.5, metavar="MB", help="largest size of that page")
+    parser.add_argument("--port", type=int, default=0, help="default: any that is free")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Write the copy, and serve it until Ctrl-C."""
-    workspace = Workspace()
-    path = write_copy(workspace, workspace.select([args.lesson])[0])
-    from jupyterlab.labapp import LabApp
+    """Serve until Ctrl-C, or write the page."""
+    missing = [folder for folder in args.folders if not folder.is_dir()]
+    if missing:
+        raise ValueError(f"{missing[0]}: found no such folder; expected the folder of a study, a cohort or a training; "
+                         "check the path")
+    if args.weights and not args.weights.is_file():
+        raise ValueError(f"{args.weights}: found no such file; expected weights (.safetensors); check the path")
+    return _export(args) if args.export else _serve(args)
 
-    os.environ["DMAF_PROFILE"] = "explore"  # artefacts of its own, as its parameters are its own
-    LabApp.launch_instance(argv=options(path, port=args.port, browser=not args.no_browser))
+
+def _export(args: argparse.Namespace) -> int:
+    from dmaf_lite.lessons.application.library import PHANTOM
+    from dmaf_lite.methods.weights import load_weights, shipped
+    from dmaf_lite.widgets.export import export_page
+    from dmaf_lite.widgets.sources import folder_study, phantom_study
+
+    if len(args.folders) > 1:
+        raise ValueError(f"--export writes one study, {len(args.folders)} folders were given; export them one by one")
+    source = {} if args.folders else PHANTOM
+    study = folder_study(args.folders[0], args.layout) if args.folders else \
+        phantom_study(PHANTOM["seed"], PHANTOM["index"], spacing=PHANTOM["spacing"])
+    path = export_page(study, load_weights(args.weights or shipped()), args.export, largest=int(args.size * 1e6),
+                       source=source)
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB; open it in any browser, no network needed")
     return 0
 
 
-def options(path: Path, *, port: int | None = None, browser: bool = True) -> list[str]:
-    """JupyterLab's options: one document, one folder, one machine."""
-    return [
-        f"--ServerApp.root_dir={path.parent}",
-        f"--LabApp.default_url=/doc/tree/{path.name}",  # /doc: one document at a time, without side bars
-        f"--LabApp.extra_labextensions_path={EXTENSIONS}",
-        f"--LabApp.app_settings_dir={SETTINGS}",
-        "--ServerApp.ip=127.0.0.1",
-        *([f"--ServerApp.port={port}"] if port else []),
-        *([] if browser else ["--no-browser"]),
-        *allow_root(),
-    ]
+def _serve(args: argparse.Namespace) -> int:
+    from dmaf_lite.lessons.application.engine import Engine
+    from dmaf_lite.lessons.application.library import Library
+    from dmaf_lite.lessons.application.server import Application
 
-
-def allow_root() -> list[str]:
-    """The option that Jupyter asks of root, with a word about it; in a container one is root."""
-    if getattr(os, "geteuid", lambda: 1)() != 0:
-        return []
-    print("You are root, as in a container: JupyterLab is started with --allow-root.")
-    return ["--allow-root"]
-
-
-def write_copy(workspace: Workspace, lesson: Lesson) -> Path:
-    """Write `views_of` the published notebook: its pictures are there at once, until the cells have run."""
-    published = committed(workspace, lesson)
-    notebook = nbformat.read(published, 4) if published.is_file() else build_notebook(lesson, workspace.lessons())
-    path = workspace.build / "explore" / published.name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_notebook(path, views_of(notebook, {k: v for k, v in QUICK.items() if k in declared(lesson)}))
-    return path
-
-
-def views_of(notebook: NotebookNode, overrides: Mapping[str, Any]) -> NotebookNode:
-    """A lesson up to its closing sections, without its checks, and with some parameters overridden."""
-    end = next((i for i, cell in enumerate(notebook.cells) if cell.source.startswith(CLOSING)), None)
-    cells = [cell for cell in notebook.cells[:end] if "check" not in tags(cell)]
-    place = next((i + 1 for i, cell in enumerate(cells) if "parameters" in tags(cell)), 0)
-    text = "\n".join(f"{name} = {value!r}" for name, value in overrides.items())
-    return NotebookNode({**notebook, "cells": [*cells[:place], nbformat.v4.new_code_cell(text, id="overrides"),
-                                               *cells[place:]]})
+    library, engine = Library(args.folders, args.layout), Engine(args.weights)
+    with Application(library, engine, args.port) as server:
+        print(f"Open {server.address}\nCtrl-C ends it.", flush=True)
+        engine.start()
+        if not args.no_browser:
+            webbrowser.open(server.address)
+        try:
+            server.serve_forever()
+        finally:
+            engine.stop()
+            library.close()
+    return 0

@@ -1,6 +1,6 @@
 // The explorer: state, parts, keys. What is seen never waits for Python; only answers of the network do.
 //
-// `host` is where it lives: {network, ask(key), degrade(request) -> bytes, save(key), changed(state), saved}, all optional.
+// `from`, its host, is where it lives: {network, ask(key), degrade(request) -> bytes, save(key), changed(state), saved}, all optional.
 // Returns {receive(buffer), fail(key, words), progress(words, share), set(state), state, close()}.
 
 const HELP = [["1 to 9", "switch a scan on or off"], ["Up, Down, wheel, swipe", "one slice"], ["Page Up, Page Down", "ten slices"],
@@ -11,8 +11,9 @@ const HELP = [["1 to 9", "switch a scan on or off"], ["Up, Down, wheel, swipe", 
   ["d", "differences to the answer from all scans"], ["p", "pin this subset to compare with"], ["m", "measure a distance"],
   ["i", "save the picture"], ["?", "this list"]];
 
-function createExplorer(root, buffer, host = {}) {
+function createExplorer(root, buffer, from = {}) {
   const { header: scene, volumes } = unpack(buffer);
+  const host = scene.answers ? from : { ...from, network: false, degrade: undefined, save: undefined };
   scene.reference = Boolean(volumes.reference);
   const names = scene.modalities.filter((_, i) => scene.given[i]);
   const scans = Object.fromEntries(names.map((name) => [name, volumes[`scan/${name}`]]));
@@ -332,7 +333,7 @@ function createExplorer(root, buffer, host = {}) {
   sizes.observe(grid);
   refresh();
   if (host.network && !known.has(state.on)) host.ask?.(state.on);
-  return { receive, state, scene, element: main, known,
+  return { receive, state, scene, element: main, known, keys, press: keydown,
     fail(key, words) { waiting.get(key)?.failed(new Error(words)); waiting.delete(key); if (key === state.on) says.textContent = `${nameOf(key, scene)}: no answer. ${words}`; },
     progress(words, share) { Object.assign(bar, { hidden: false }); if (share === null) bar.removeAttribute("value"); else bar.value = share; if (words) says.textContent = words; },
     set(changes) { adopt(changes); select(state.on); },

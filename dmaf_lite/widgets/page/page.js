@@ -17,14 +17,13 @@ function toAddress(state, more = {}) {
   history.replaceState(null, "", `#${words}`);
 }
 
-async function openPage({ scene, answers, curves }) {
+async function openPage({ scene, answers }) {
   const root = document.getElementById("dmaf-x");
   root.classList.add("dmaf-x-standalone");
-  const explorer = createExplorer(root, await inflate(scene), { network: Object.keys(answers).length > 0, saved: fromAddress(), curves,
+  const explorer = createExplorer(root, await inflate(scene), { network: Object.keys(answers).length > 0, saved: fromAddress(),
     changed: (state) => toAddress(state) });
   const order = Object.keys(answers).sort((a, b) => b.split("1").length - a.split("1").length);
   for (const key of order) explorer.receive(await inflate(answers[key])); // the fullest first: it is on the page at once
-  explorer.element.addEventListener("keydown", (event) => event.stopPropagation());
-  document.addEventListener("keydown", (event) => explorer.element.dispatchEvent(new KeyboardEvent("keydown", event)));
+  document.addEventListener("keydown", (event) => { if (event.target === document.body) explorer.press(event); }); // without a click first
   document.documentElement.dataset.ready = "true";
 }

@@ -1,0 +1,136 @@
+"""What the computing process knows: studies by their sources, and the network's answers to them."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmaf_lite.data.case import CaseFiles
+from dmaf_lite.data.cohort import layout_of
+from dmaf_lite.data.nifti import save_label
+from dmaf_lite.lessons.application.engine import Recent
+from dmaf_lite.methods.weights import load_weights, shipped
+from dmaf_lite.widgets.answers import Answer, Mask, Predictor
+from dmaf_lite.widgets.export import coarser
+from dmaf_lite.widgets.scene import Scene, answer_bytes, mask_of, scene_bytes
+from dmaf_lite.widgets.sources import Study, on_grid_of, phantom_study, study_of
+
+Progress = Callable[[str, float | None], None]
+
+
+@dataclass(eq=False)
+class Opened:
+    """A study that is open: as it is shown, as the network sees it, and what is known about it."""
+
+    study: Study
+    scene: Scene
+    predict: Predictor | None
+    place: dict[str, Any]
+    message: bytes
+    known: dict[Mask, Answer] = field(default_factory=dict)
+
+
+class Answering:
+    """Answers the server's questions.
+
+    A source is a dict: ``{"kind": "phantom", "seed", "index", "spacing", "shown"}`` (`shown`: mm of a coarser copy) or
+    ``{"kind": "files", "name", "images", "label", "channels", "notes", "layout"}``, see `CaseFiles`.
+    """
+
+    def __init__(self, weights: str | None, progress: Progress) -> None:
+        self._progress = progress
+        self._opened: Recent = Recent()
+        self._path = weights
+        self._weights: tuple | None = None
+
+    @property
+    def weights(self) -> tuple:
+        """The network and its card, read when first needed."""
+        if self._weights is None:
+            self._progress("reading the weights …", None)
+            self._weights = load_weights(self._path or shipped())
+        return self._weights
+
+    def open(self, source: dict[str, Any]) -> bytes:
+        """The scene of a study, `scene_bytes`."""
+        return self._open(source).message
+
+    def answers(self, source: dict[str, Any], keys: Sequence[str]) -> bytes:
+        """The answers to some subsets, each with its length (uint32) before it."""
+        opened = self._open(source)
+        masks = [mask_of(key) for key in keys]
+        if missing := [mask for mask in masks if mask not in opened.known]:
+            self._progress("computing …", None)
+            opened.known |= opened.predict.many(missing)
+        parts = [answer_bytes(m, opened.known[m], opened.place, opened.study.spec) for m in masks]
+        return b"".join(struct.pack("<I", len(part)) + part for part in parts)
+
+    def degraded(self, source: dict[str, Any], key: str, scan: str, kind_of: str, level: float) -> bytes:
+        """The answer with one scan made worse, and that scan."""
+        opened, mask = self._open(source), mask_of(key)
+        answer, worse = opened.predict.degraded(mask, scan, kind_of, level)
+        return answer_bytes(mask, answer, opened.place, opened.study.spec, scan=worse)
+
+    def save(self, source: dict[str, Any], key: str) -> bytes:
+        """The answer to a subset as a .nii.gz on the grid of the study's files, in the label values of its layout."""
+        opened, mask = self._open(source), mask_of(key)
+        self.answers(source, [key])
+        whole = Scene.whole(opened.study)
+        label = whole.to_files(whole.sample(opened.known[mask].label, whole.place_of(opened.predict.study)))
+        affine = opened.study.affine @ np.linalg.inv(opened.study.in_file)
+        with tempfile.TemporaryDirectory() as folder:
+            path = save_label(Path(folder) / "label.nii.gz", label, affine, layout_of(opened.study.layout).labels)
+            return path.read_bytes()
+
+    def training(self, path: str) -> bytes:
+        """The curves of a run as they are now, as a PNG; made only when somebody looks."""
+        from dmaf_lite.figures.explorers import explored_training
+        from dmaf_lite.training.runlog import read_log
+
+        log = read_log(Path(path) / "log.csv")
+        names = [column.removeprefix("unimodal/") for column in log.columns if column.startswith("unimodal/")]
+        memory = io.BytesIO()
+        explored_training(log, names, title=Path(path).name).savefig(memory, format="png")
+        return memory.getvalue()
+
+    def _open(self, source: dict[str, Any]) -> Opened:
+        name = json.dumps(source, sort_keys=True)
+        if name in self._opened:
+            self._opened.move_to_end(name)
+            return self._opened[name]
+        study = self._read(source)
+        self._progress("preparing the scans …", 0.6)
+        shown = coarser(study, source["shown"]) if source.get("shown") else study
+        scene, card = Scene.of(shown), self.weights[1]
+        if card["spec"] != study.spec.name:  # to look at, without answers
+            note = f"The weights are for {card['spec']}, this is a study of {study.spec.name}: its scans are shown."
+            scene = replace(scene, study=replace(shown, notes=(*shown.notes, note)))
+            opened = Opened(scene.study, scene, None, {}, scene_bytes(scene))
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the scene's notes say it
+                seen = on_grid_of(study, card)
+            self._progress("drawing …", 0.9)
+            opened = Opened(shown, scene, Predictor(seen, *self.weights), scene.place_of(seen),
+                            scene_bytes(scene, seen=seen, card=card))
+        self._opened.keep(name, opened)
+        return opened
+
+    def _read(self, source: dict[str, Any]) -> Study:
+        if source["kind"] == "phantom":
+            self._progress("drawing a synthetic study …", 0.1)
+            return phantom_study(source["seed"], source["index"], spacing=source["spacing"])
+        self._progress(f"reading {source['name']} …", 0.1)
+        files = CaseFiles(source["name"], {m: Path(path) for m, path in source["images"].items()},
+                          Path(source["label"]) if source["label"] else None, source["channels"],
+                          notes=tuple(source["notes"]))
+        return study_of(files, layout_of(source["layout"]))
