@@ -1,4 +1,4 @@
-"""Explorers: scans, subsets and trainings under the hand.  They need no network and no WebGL (but for 3-D).
+"""Explorers: scans, subsets and trainings under the hand.  They need no network, and no WebGL.
 
 Each is an ordinary widget: show it as the last line of a cell.  Each also carries a picture of its present
 state, so that a saved notebook and an HTML page show it without a kernel; `figure()` gives that picture.
@@ -7,15 +7,25 @@ state, so that a saved notebook and an HTML page show it without a kernel; `figu
     VolumeExplorer(study)
     ModalityExplorer(study, load_weights(shipped()))
     TrainingExplorer("runs/mine")
+    export_page(study, load_weights(shipped()), "study.html")   # one file that needs no Python
 
 Taught in lesson 10.
 """
 
-from dmaf_lite.widgets.answers import Answer, predictor
-from dmaf_lite.widgets.modality_explorer import ModalityExplorer
-from dmaf_lite.widgets.sources import Study, cohort_study, folder_study, on_grid_of, phantom_study
-from dmaf_lite.widgets.training_explorer import TrainingExplorer
-from dmaf_lite.widgets.volume_explorer import VolumeExplorer
+from importlib import import_module
+from typing import Any
 
-__all__ = ["Answer", "ModalityExplorer", "Study", "TrainingExplorer", "VolumeExplorer", "cohort_study", "folder_study",
-           "on_grid_of", "phantom_study", "predictor"]
+_WHERE = {
+    "Answer": "answers", "predictor": "answers", "ModalityExplorer": "modality_explorer",
+    "TrainingExplorer": "training_explorer", "VolumeExplorer": "volume_explorer", "Study": "sources",
+    "cohort_study": "sources", "folder_study": "sources", "on_grid_of": "sources", "phantom_study": "sources",
+    "export_page": "export",
+}
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a part when it is first asked for: the application's server takes the page's code, and no torch."""
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

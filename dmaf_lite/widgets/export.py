@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from tqdm.auto import tqdm
 from dmaf_lite.base.atomic import atomic_path
 from dmaf_lite.data.volume import resample, resampled_grid
 from dmaf_lite.widgets.answers import Predictor, subsets_of
-from dmaf_lite.widgets.assets import page, script
+from dmaf_lite.widgets.pages import standalone
 from dmaf_lite.widgets.scene import Scene, answer_bytes, key_of, scene_bytes
 from dmaf_lite.widgets.sources import Study, on_grid_of
 
@@ -72,7 +71,7 @@ def page_of(study: Study, seen: Study, answers: Mapping, card: Mapping[str, Any]
         "answers": {key_of(mask): _zipped(answer_bytes(mask, answer, place, study.spec, small=True))
                     for mask, answer in answers.items()},
     }
-    return page(f"{study.title}: switch a scan off", f"{script('page')}\nopenPage({json.dumps(data)});")
+    return standalone(f"{study.title}: switch a scan off", data)
 
 
 def coarser(study: Study, spacing: float) -> Study:

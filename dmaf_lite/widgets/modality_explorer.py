@@ -37,7 +37,7 @@ class ModalityExplorer(Viewer):
 
     def __init__(self, study: Study, weights: tuple[nn.Module, Mapping[str, Any]] | Callable[[Mask], Answer], *,
                  answers: dict[Mask, Answer] | None = None, background: bool | None = None) -> None:
-        card = None if callable(weights) else weights[1]
+        card = self.card = None if callable(weights) else weights[1]
         self.seen = study if card is None else on_grid_of(study, card)
         _, self.reference = self.seen.lps()
         self.spec, self.masks = study.spec, subsets_of(study)

@@ -28,7 +28,7 @@ from dmaf_lite.figures.style import MODALITY_COLOURS
 from dmaf_lite.spec import DatasetSpec
 from dmaf_lite.widgets.answers import Answer, Mask
 from dmaf_lite.widgets.sources import Study
-from dmaf_lite.widgets.static import BANNER
+from dmaf_lite.widgets.static import warning_for
 
 RANGE = (0.05, 99.95)  # percentiles of the head between which 255 greys lie
 WINDOW = (1.0, 99.5)  # percentiles of the first window, as in every figure of the kit
@@ -197,7 +197,7 @@ def scene_bytes(scene: Scene, *, seen: Study | None = None, card: Mapping[str, A
         arrays["reference"] = scene.crop(study.label), {}
     grid = study if seen is None else seen
     header = {
-        "title": study.title, "synthetic": study.synthetic, "banner": "" if study.synthetic else BANNER,
+        "title": study.title, "synthetic": study.synthetic, "banner": "" if study.synthetic else warning_for(card),
         "notes": [*study.notes, *notes_on(scene)], "modalities": list(spec.modalities),
         "given": [m in study.images for m in spec.modalities], "classes": list(spec.classes),
         "colours": {m: MODALITY_COLOURS.get(m, "#444444") for m in spec.modalities},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -14,7 +15,7 @@ from dmaf_lite.base.provenance import NOT_A_DEVICE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BANNER = "The weights know synthetic phantoms only: what they say about this study means nothing. " + NOT_A_DEVICE
+PHANTOMS_ONLY = "The weights know synthetic phantoms only: what they say about this study means nothing. "
 # matplotlib is not made for threads, and a training that is watched live is drawn by one.
 DRAWING = threading.RLock()
 
@@ -28,17 +29,29 @@ def figure_png(fig: Figure, *, dpi: float | None = None) -> bytes:
     return small.getvalue()
 
 
+def warning_for(card: Mapping[str, Any] | None) -> str:
+    """What has to be said beside a study that is not synthetic.
+
+    Args:
+        card: Of the weights; None where there are none, or where they are not known.
+    """
+    known = card is not None and card.get("layout", "phantom") != "phantom"
+    return ("" if known else PHANTOMS_ONLY) + NOT_A_DEVICE
+
+
 class Pictured:
     """Adds ``image/png`` with a text alternative to a widget's display data.
 
     Saved notebooks and HTML pages have no kernel: they show this picture where the widget was.
     """
 
+    card: Mapping[str, Any] | None = None  # of the weights, where there are any
+
     @property
     def banner(self) -> str:
         """What has to be said beside every picture of a study that is not synthetic; else empty."""
         study = getattr(self, "study", None)
-        return "" if study is None or study.synthetic else f" {BANNER}"
+        return "" if study is None or study.synthetic else f" {warning_for(self.card)}"
 
     def figure(self) -> Figure | None:
         """The present state as a static figure; None while there is nothing to show."""

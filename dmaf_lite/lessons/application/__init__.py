@@ -12,6 +12,8 @@ import argparse
 import webbrowser
 from pathlib import Path
 
+SETTINGS = Path(__file__).parent / "settings"  # of JupyterLab: no news, no updates, no cell unloaded when out of sight
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to open, and where."""
@@ -25,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--export", type=Path, metavar="FILE.html",
                         help="write the study as one page that needs no Python, and end")
     parser.add_argument("--size", type=float, default=2.5, metavar="MB", help="largest size of that page")
+    parser.add_argument("--renew", type=Path, metavar="FILE.html",
+                        help="give an exported page the code of this version, and end; its study stays")
     parser.add_argument("--port", type=int, default=0, help="default: any that is free")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
 
@@ -37,6 +41,11 @@ def main(args: argparse.Namespace) -> int:
                          "check the path")
     if args.weights and not args.weights.is_file():
         raise ValueError(f"{args.weights}: found no such file; expected weights (.safetensors); check the path")
+    if args.renew:
+        from dmaf_lite.widgets.pages import renew_page
+
+        print(f"{renew_page(args.renew)}: {args.renew.stat().st_size / 1e6:.2f} MB")
+        return 0
     return _export(args) if args.export else _serve(args)
 
 

@@ -78,11 +78,12 @@ async function openApplication() {
       const kept = entry.kind === "shipped" ? await fetch("/shipped").then((answer) => answer.json()) : null;
       const scene = kept ? await inflate(kept.scene) : await send("/open", { name: open }, true);
       if (mine !== turn) return; // another one was chosen meanwhile
-      explorer = createExplorer(place, scene, { network: true, saved, ask, save, changed: (state) => toAddress(state, { s: open }),
+      explorer = createExplorer(place, scene, { network: true, saved, ask: (key) => { if (explorer) ask(key); }, save, changed: (state) => toAddress(state, { s: open }),
         degrade: (request) => send("/degrade", { name: open, ...request }, true) });
       if (kept) for (const key of byFullness(Object.keys(kept.answers))) explorer.receive(await inflate(kept.answers[key]));
-      else if (explorer.scene.answers) {
-        for (const key of byFullness(explorer.keys)) if (!queue.includes(key)) queue.push(key);
+      if (explorer.scene.answers) {
+        if (!explorer.known.has(explorer.state.on)) queue.push(explorer.state.on);
+        for (const key of byFullness(explorer.keys)) if (!queue.includes(key) && !explorer.known.has(key)) queue.push(key);
         work();
       }
       document.documentElement.dataset.ready = "true";

@@ -12,7 +12,9 @@ from typing import Any
 from dmaf_lite.data.case import CaseError, CaseFiles
 from dmaf_lite.data.cohort import layout_of
 from dmaf_lite.data.finding import SeveralCases, find_cohort, one_case
+from dmaf_lite.widgets.pages import page_data
 
+SHIPPED = Path(__file__).parent / "phantom.html"  # by `explore --export`; it is shown before torch is there
 PHANTOM = {"kind": "phantom", "seed": 1000, "index": 0, "spacing": 1.5}
 MOST_FILES = 5  # of one study that is dropped: four scans and a segmentation
 MOST_BYTES = 2 * 1024**3  # of one file
@@ -52,8 +54,9 @@ class Library:
         self._dropped = tempfile.TemporaryDirectory(prefix="explore-")
         for folder in folders:
             self._add_folder(Path(folder))
-        self._add("the phantom that comes with the kit (synthetic)", "shipped", PHANTOM)
-        self._add("another phantom (synthetic)", "study", {**PHANTOM, "index": 1})
+        if SHIPPED.is_file():
+            self._add("the phantom that comes with the kit (synthetic)", "shipped", page_data(SHIPPED)["source"])
+        self._add("another phantom, made now (synthetic)", "study", {**PHANTOM, "index": 1})
 
     def close(self) -> None:
         """Remove what was dropped."""

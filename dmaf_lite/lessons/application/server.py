@@ -15,11 +15,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from dmaf_lite.base.door import USER_ERRORS, sentence
 from dmaf_lite.lessons.application.engine import Engine, EngineStopped
-from dmaf_lite.lessons.application.library import Entry, Library
+from dmaf_lite.lessons.application.library import SHIPPED, Entry, Library
 from dmaf_lite.widgets.assets import page, script
+from dmaf_lite.widgets.pages import page_data
 
 HERE = Path(__file__).parent
-SHIPPED = HERE / "phantom.html"  # made by `explore --export`; the application shows it before torch is there
 COOKIE = "dmaf-explore"
 KEYS = re.compile(r"[01]{1,8}")
 
@@ -90,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
             words, share = self.server.engine.progress
             self._json({"words": words, "share": share})
         elif url.path == "/shipped":
-            self._json(json.loads(shipped_data()))
+            self._json(page_data(SHIPPED))
         else:
             self._refuse(HTTPStatus.NOT_FOUND, "there is no such page")
 
@@ -195,10 +195,3 @@ class _Some:
         part = self._stream.read(min(self._left, most if most > 0 else self._left))
         self._left -= len(part)
         return part
-
-
-def shipped_data() -> str:
-    """The JSON in the page of the phantom that comes with the kit; ``null`` where the page is not there."""
-    if not SHIPPED.is_file():
-        return "null"
-    return re.search(r"^openPage\((\{.*\})\);$", SHIPPED.read_text(encoding="utf-8"), re.MULTILINE)[1]

@@ -178,7 +178,7 @@ function createExplorer(root, buffer, from = {}) {
     view.place = paintSlice(canvas, axis, state.at[axis], box, one, frame);
     const letters = scene.letters[planes[plane]];
     paintMarks(canvas, view.place, axis, state.at, scene.shape, letters, { ruler: ruler?.view === i ? ruler.ends : null,
-      title: state.layout === "planes" ? `${planes[plane]} ${state.at[axis]}` : name });
+      title: state.layout === "planes" ? `${canvas.clientWidth < 230 ? planes[plane].slice(0, 3) : planes[plane]} ${state.at[axis]}` : name });
     canvas.setAttribute("aria-label", describe(plane, name));
     canvas.classList.toggle("dmaf-x-active", state.layout === "planes" && i === state.plane);
     Object.assign(slider, { min: 0, max: scene.shape[axis] - 1, value: state.at[axis] });

@@ -1,6 +1,6 @@
 // One slice into a canvas: grey, colours over it, borders as lines, and where the cross-hair runs.
 
-const LOST = [238, 51, 119], GAINED = [51, 187, 238], OTHER = [245, 245, 245]; // the difference overlay
+const LOST = [230, 40, 140], GAINED = [60, 190, 255], OTHER = [255, 176, 0]; // the difference overlay
 const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 // Ten colours of viridis, between which one interpolates.
 const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b",
