@@ -51,7 +51,7 @@ lab: env  ## open JupyterLab on the first lesson
 	@test -z "$(ROOT)" || echo "You are root, as in a container: JupyterLab is started with $(ROOT)."
 	$(BIN)/python -m jupyterlab $(QUIET) $(ROOT) notebooks/00_check_your_setup.ipynb
 
-explore: env  ## open lesson 10 as an application: look at scans, subsets and weights
+explore: env  ## look at studies in the browser, and switch scans off: no code
 	$(RUN) explore
 
 lessons: env  ## execute all lessons whose source or code changed, and publish them

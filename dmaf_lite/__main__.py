@@ -20,7 +20,7 @@ COMMANDS = {
     "predict": ("dmaf_lite.evaluation.predict", "segment new studies, whatever modalities they have"),
     "experiment": ("dmaf_lite.experiment.matrix", "train and score variants x seeds of a profile, run by run"),
     "lessons": ("dmaf_lite.lessons.cli", "build, run and check the notebooks"),
-    "explore": ("dmaf_lite.lessons.application", "open the explorers of lesson 10 as an application"),
+    "explore": ("dmaf_lite.lessons.application", "look at studies in the browser and switch scans off; no code"),
 }
 
 

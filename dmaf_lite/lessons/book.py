@@ -55,6 +55,8 @@ def write_source(workspace: Workspace, source: Path, profile: str | None = None)
     docs = sorted((workspace.root / "docs").glob("*.md"))
     pictures = [p for folder in ("docs", "notebooks/figures") for p in sorted((workspace.root / folder).glob("*.*"))
                 if p.suffix in (".png", ".svg", ".webp", ".gif")]
+    explorer = workspace.root / "dmaf_lite" / "lessons" / "application" / "phantom.html"  # a page that needs no Python
+    pictures += [explorer] if explorer.is_file() else []
     pages = {f"notebooks/{lesson.stem}.ipynb" for lesson in lessons}
     pages |= {f"docs/{page.name}" for page in docs}
     pages |= {f"notebooks/exercises/{lesson.stem}.ipynb" for lesson in lessons if has_exercises(lesson)}

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from dmaf_lite.base.atomic import atomic_path
 from dmaf_lite.data.volume import resample, resampled_grid
 from dmaf_lite.widgets.answers import Predictor, subsets_of
-from dmaf_lite.widgets.pages import standalone
+from dmaf_lite.widgets.standalone import standalone
 from dmaf_lite.widgets.scene import Scene, answer_bytes, key_of, scene_bytes
 from dmaf_lite.widgets.sources import Study, on_grid_of
 

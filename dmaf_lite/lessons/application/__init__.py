@@ -42,7 +42,7 @@ def main(args: argparse.Namespace) -> int:
     if args.weights and not args.weights.is_file():
         raise ValueError(f"{args.weights}: found no such file; expected weights (.safetensors); check the path")
     if args.renew:
-        from dmaf_lite.widgets.pages import renew_page
+        from dmaf_lite.widgets.standalone import renew_page
 
         print(f"{renew_page(args.renew)}: {args.renew.stat().st_size / 1e6:.2f} MB")
         return 0

@@ -60,6 +60,10 @@ class Answering:
             self._weights = load_weights(self._path or shipped())
         return self._weights
 
+    def warm(self) -> None:
+        """Read the weights, so that the first question need not wait for them."""
+        self.weights  # noqa: B018 the property reads them
+
     def open(self, source: dict[str, Any]) -> bytes:
         """The scene of a study, `scene_bytes`."""
         return self._open(source).message

@@ -115,6 +115,9 @@ def work(pipe: Connection, weights: str | None) -> None:
         pipe.send_bytes(struct.pack("<I", len(text)) + text + body)
 
     answering = Answering(weights, lambda words, share: send({"kind": "progress", "words": words, "share": share}))
+    with suppress(*USER_ERRORS):  # bad weights are told when a study is opened
+        answering.warm()
+    send({"kind": "progress", "words": "", "share": None})
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             question = json.loads(pipe.recv_bytes())

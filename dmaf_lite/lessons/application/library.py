@@ -12,7 +12,7 @@ from typing import Any
 from dmaf_lite.data.case import CaseError, CaseFiles
 from dmaf_lite.data.cohort import layout_of
 from dmaf_lite.data.finding import SeveralCases, find_cohort, one_case
-from dmaf_lite.widgets.pages import page_data
+from dmaf_lite.widgets.standalone import page_data
 
 SHIPPED = Path(__file__).parent / "phantom.html"  # by `explore --export`; it is shown before torch is there
 PHANTOM = {"kind": "phantom", "seed": 1000, "index": 0, "spacing": 1.5}

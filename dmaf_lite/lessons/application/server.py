@@ -17,7 +17,7 @@ from dmaf_lite.base.door import USER_ERRORS, sentence
 from dmaf_lite.lessons.application.engine import Engine, EngineStopped
 from dmaf_lite.lessons.application.library import SHIPPED, Entry, Library
 from dmaf_lite.widgets.assets import page, script
-from dmaf_lite.widgets.pages import page_data
+from dmaf_lite.widgets.standalone import page_data
 
 HERE = Path(__file__).parent
 COOKIE = "dmaf-explore"
