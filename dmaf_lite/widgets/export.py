@@ -16,9 +16,9 @@ from tqdm.auto import tqdm
 from dmaf_lite.base.atomic import atomic_path
 from dmaf_lite.data.volume import resample, resampled_grid
 from dmaf_lite.widgets.answers import Predictor, subsets_of
-from dmaf_lite.widgets.standalone import standalone
 from dmaf_lite.widgets.scene import Scene, answer_bytes, key_of, scene_bytes
 from dmaf_lite.widgets.sources import Study, on_grid_of
+from dmaf_lite.widgets.standalone import standalone
 
 LARGEST = 2_500_000  # bytes of the file
 FINEST = 1.5  # mm of the scans in it; coarser until the file is small enough

@@ -20,8 +20,8 @@ from dmaf_lite.lessons.application import SETTINGS, add_arguments, main
 from dmaf_lite.lessons.application.engine import Engine, EngineStopped
 from dmaf_lite.lessons.application.library import PHANTOM, SHIPPED, Library
 from dmaf_lite.lessons.application.server import Application
-from dmaf_lite.widgets.standalone import page_data, renew_page, standalone
 from dmaf_lite.widgets.scene import unpack
+from dmaf_lite.widgets.standalone import page_data, renew_page, standalone
 
 
 def arguments(*words):

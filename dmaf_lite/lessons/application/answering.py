@@ -7,6 +7,7 @@ import json
 import struct
 import tempfile
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,6 @@ import numpy as np
 from dmaf_lite.data.case import CaseFiles
 from dmaf_lite.data.cohort import layout_of
 from dmaf_lite.data.nifti import save_label
-from dmaf_lite.lessons.application.engine import Recent
 from dmaf_lite.methods.weights import load_weights, shipped
 from dmaf_lite.widgets.answers import Answer, Mask, Predictor
 from dmaf_lite.widgets.export import coarser
@@ -25,6 +25,8 @@ from dmaf_lite.widgets.scene import Scene, answer_bytes, mask_of, scene_bytes
 from dmaf_lite.widgets.sources import Study, on_grid_of, phantom_study, study_of
 
 Progress = Callable[[str, float | None], None]
+
+KEPT = 2  # studies in memory
 
 
 @dataclass(eq=False)
@@ -138,3 +140,13 @@ class Answering:
                           Path(source["label"]) if source["label"] else None, source["channels"],
                           notes=tuple(source["notes"]))
         return study_of(files, layout_of(source["layout"]))
+
+class Recent(OrderedDict):
+    """A few of the latest, the oldest is dropped."""
+
+    def keep(self, name: str, value: Any) -> None:
+        """Remember."""
+        self[name] = value
+        self.move_to_end(name)
+        while len(self) > KEPT:
+            self.popitem(last=False)

@@ -12,7 +12,6 @@ import multiprocessing
 import struct
 import threading
 import traceback
-from collections import OrderedDict
 from concurrent.futures import Future
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -21,7 +20,6 @@ from typing import Any
 
 from dmaf_lite.base.door import USER_ERRORS, sentence
 
-KEPT = 2  # studies in memory
 STOPPED = "the computing process has ended, perhaps for want of memory; start again"
 
 
@@ -130,14 +128,3 @@ def work(pipe: Connection, weights: str | None) -> None:
                 traceback.print_exc()
                 send({"id": number, "kind": "error", "words": f"a fault of the kit, {type(error).__name__}: {error}"})
             send({"kind": "progress", "words": "", "share": None})
-
-
-class Recent(OrderedDict):
-    """A few of the latest, the oldest is dropped."""
-
-    def keep(self, name: str, value: Any) -> None:
-        """Remember."""
-        self[name] = value
-        self.move_to_end(name)
-        while len(self) > KEPT:
-            self.popitem(last=False)
