@@ -10,16 +10,21 @@ install_import_hook(["dmaf_lite.nn.contract", "dmaf_lite.nn.fusion"], "beartype.
 from pathlib import Path
 
 import pytest
-from tiny import REPOSITORY, write_tiny_case
+from tiny import REPOSITORY, write_clinical_case, write_tiny_case
+
+REAL = REPOSITORY.parent / "shared" / "data" / "real_case"
+PATIENTS = ["built", *(["real"] if any(REAL.glob("*/*.nii.gz")) else [])]  # the real one must not be published
 
 
-@pytest.fixture(scope="session")
-def shared_folder() -> Path:
-    """The folder of shared data beside the repository; tests that need it are skipped where it is absent."""
-    folder = REPOSITORY.parent / "shared"
-    if not (folder / "data").is_dir():
-        pytest.skip("the shared data (a real patient, published tables) do not lie beside this checkout")
-    return folder
+@pytest.fixture(scope="session", params=PATIENTS)
+def patient(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one study as a clinic's pre-processing leaves it, in the BraTS2020 layout.
+
+    Built: a synthetic head, smaller than its volume, with negative intensities; and beside this checkout a real one.
+    """
+    if request.param == "real":
+        return next(folder for folder in sorted(REAL.iterdir()) if folder.is_dir())
+    return write_clinical_case(tmp_path_factory.mktemp("patient"), "synthetic")
 
 
 @pytest.fixture(scope="session")

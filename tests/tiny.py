@@ -117,3 +117,24 @@ def write_tiny_msd(folder: Path, seeds: dict[str, int], *, names: dict[str, str]
             (folder / part).mkdir(exist_ok=True)
             nib.save(image.as_reoriented(turn), folder / part / f"{name}.nii.gz")
     return folder
+
+
+def write_clinical_case(folder: Path, name: str) -> Path:
+    """One study with the traits of pre-processed clinical files, BraTS2020 layout: the head fills a part of the
+    volume, the skull is gone, and after a bias correction some of the brain is negative."""
+    inner, (start, shape) = (56, 62, 44), ((12, 9, 6), (80, 80, 56))
+    images, label = tiny_images(seed=7, shape=inner)
+    where = tuple(slice(low, low + n) for low, n in zip(start, inner, strict=True))
+    affine = lps_affine(3.2, shape)  # a foreground of about a litre, as a brain has
+    rules = LAYOUTS["brats2020"]
+    for modality, image in images.items():
+        whole = np.zeros(shape, np.int16)
+        whole[where] = np.where(image != 0, image - 250, 0)
+        write_nifti(folder / name / f"{name}{rules.suffixes[modality]}.nii.gz", whole, affine)
+    values = np.zeros(4, np.uint8)
+    for value, internal in sorted(rules.labels.items(), reverse=True):
+        values[internal] = value
+    whole = np.zeros(shape, np.uint8)
+    whole[where] = values[label]
+    write_nifti(folder / name / f"{name}{rules.label_suffix}.nii.gz", whole, affine)
+    return folder / name

@@ -92,8 +92,12 @@ def test_reading_refuses_a_shared_case_and_a_missing_file(tmp_path):
         write_split(tmp_path, {"train": ["a", "a"]})
 
 
-def test_the_published_split_is_read_with_plain_names(shared_folder):
-    split = read_split(shared_folder / "data" / "brats2020_splits", plain=True)
+def test_a_split_in_the_published_form_is_read_with_plain_names(tmp_path):
+    """The published lists put the grade before each name: HG_ or LG_."""
+    for part, names in split_cases(NAMES, counts=BRATS2020_COUNTS, seed=0).items():
+        lines = [f"{'LG' if 260 <= int(name[-3:]) <= 335 else 'HG'}_{name}" for name in names]
+        (tmp_path / f"{part}.txt").write_text("\n".join(lines) + "\n")
+    split = read_split(tmp_path, plain=True)
     assert {part: len(names) for part, names in split.items()} == BRATS2020_COUNTS
     assert everybody(split) == NAMES
     assert plain_name("HG_BraTS20_Training_002") == "BraTS20_Training_002" and plain_name("HGB_1") == "HGB_1"

@@ -1,5 +1,7 @@
 """Which steps are recorded and replayed, and that nobody sees a difference; the CUDA part runs on a GPU only."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -63,6 +65,15 @@ def test_replayed_steps_are_the_usual_ones():
     assert calls == [5, 6]  # the second step with each table, counted from step 3 on
     assert all(torch.equal(weights[k], expected[k]) for k in expected)
     assert all(torch.equal(a[n].value, b[n].value) for a, b in zip(terms, usual, strict=True) for n in b)
+
+
+def test_a_crop_that_reaches_beyond_its_scan_is_recorded_apart():
+    """Its loss leaves voxels out: other kernels for the same table."""
+    graphs = StepGraphs(constant_after=0, record=by_hand)
+    model, optimizer = training()
+    for step in range(4):
+        train_step(model, optimizer, [replace(batch_of(0), padded=step % 2 == 0)], step, clip=1.0, backward=graphs)
+    assert len(graphs.graphs) == 2
 
 
 def test_no_more_graphs_than_the_limit_and_none_for_accumulated_batches():

@@ -7,6 +7,7 @@ import torch
 
 from dmaf_lite.data.augmentation import AugmentationSettings
 from dmaf_lite.data.batches import TrainingBatches
+from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.methods.objectives import build_objective
 from dmaf_lite.spec import BRATS
@@ -34,7 +35,7 @@ def three_steps(tiny_cohort, tmp_path_factory):
     def run(**changes):
         folder = tmp_path_factory.mktemp("run")
         settings = replace(TINY, **changes)
-        return weights(train(tiny_cohort, tiny_cohort.names, folder, settings, progress=False))
+        return weights(train(TrainingSet(tiny_cohort, tiny_cohort.names), folder, settings, progress=False))
 
     return run, run()
 
@@ -48,7 +49,7 @@ def test_another_value_of_a_setting_is_another_result(three_steps, name):
 
 def test_the_gradient_is_clipped_to_its_norm(tiny_cohort):
     """With plain gradient descent the step is as long as the clipped gradient."""
-    batch = TrainingBatches(tiny_cohort, tiny_cohort.names, batch_settings(TINY))[0]
+    batch = TrainingBatches(TrainingSet(tiny_cohort, tiny_cohort.names), batch_settings(TINY))[0]
     for clip in (1e-3, 1e9):
         torch.manual_seed(0)
         net = build_network("dmaf_net", BRATS, **TINY.network_options)
