@@ -87,3 +87,10 @@ def window(image: np.ndarray) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = np.percentile(inside, (1, 99.5))
     return float(low), float(max(high, low + 1e-6))
+
+
+def narrow(scan: np.ndarray) -> tuple[float, float]:
+    """A grey window around the brain's tissue: on T2, fluid is so bright that a full window leaves the rest dark."""
+    inside = scan[scan != 0]
+    low, middle, high, top = np.percentile(inside, (1, 50, 90, 99.5))
+    return float(low), float(max(min(top, middle + 2 * (high - middle)), low + 1e-6))

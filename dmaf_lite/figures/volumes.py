@@ -15,6 +15,7 @@ from dmaf_lite.figures.planes import (
     fullest_slice,
     head_box,
     lps_spacing,
+    narrow,
     to_lps,
     window,
 )
@@ -87,7 +88,7 @@ def show_modalities(images: Mapping[str, np.ndarray], affine: np.ndarray, *, lab
             ax.set_axis_off()
             ax.text(0.5, 0.5, "missing", ha="center", va="center", transform=ax.transAxes, color="0.5")
         else:
-            draw_slice(ax, cut, scan, index)
+            draw_slice(ax, cut, scan, index, limits=narrow(scan))
         ax.set_title(name)
     if over is not None:
         shown = [scan for name, scan in scans.items() if name not in missing]
@@ -156,8 +157,20 @@ def show_regions(image: np.ndarray, masks: Mapping[str, np.ndarray], affine: np.
 
 @figure
 def show_maps(maps: Mapping[str, np.ndarray], affine: np.ndarray, *, index: int, image: np.ndarray | None = None,
-              plane: str = "axial", limits: tuple[float, float] = (0.0, 1.0), unit: str = "weight") -> Figure:
-    """Maps of numbers (modality weights, confidences) over one slice, with one colour bar for all."""
+              plane: str = "axial", limits: tuple[float, float] = (0.0, 1.0), unit: str = "weight",
+              outline: np.ndarray | None = None) -> Figure:
+    """Maps of numbers (modality weights, confidences) over one slice, with one colour bar for all.
+
+    Args:
+        maps: Name -> numbers [X, Y, Z].
+        affine: [4, 4].
+        index: Slice in LPS order.
+        image: A scan, drawn first.
+        plane: ``axial``, ``coronal`` or ``sagittal``.
+        limits: What the ends of the colours stand for.
+        unit: Name of the numbers.
+        outline: A label map; the border of what is not 0 is drawn in white, that of the core (1 and 3) in red.
+    """
     import matplotlib.pyplot as plt
 
     cut = Plane(plane, lps_spacing(affine))
@@ -174,6 +187,12 @@ def show_maps(maps: Mapping[str, np.ndarray], affine: np.ndarray, *, index: int,
             frame_head(ax, cut, to_lps(image, affine))
         ax.set_title(name)
         ax.set_axis_off()
+    if outline is not None:
+        drawn = cut.cut(to_lps(outline, affine), index)
+        for ax in axes[0]:
+            for mask, colour in ((drawn > 0, "white"), ((drawn == 1) | (drawn == 3), "#D55E00")):
+                if mask.any():
+                    ax.contour(mask.astype(float), [0.5], colors=colour, linewidths=1.2)
     fig.colorbar(picture, ax=shown, shrink=0.7, label=unit)
     return fig
 

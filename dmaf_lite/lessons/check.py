@@ -138,7 +138,15 @@ def _check_links(folder: Path, text: str) -> list[str]:
         elsewhere = "://" in target or target.startswith(("mailto:", "attachment:"))
         if local and not elsewhere and not (folder / local).exists():
             problems.append(f"the link {target} leads nowhere")
+        elif local.endswith(".md") and "#" in target and target.split("#")[1] not in _anchors(folder / local):
+            problems.append(f"the link {target} leads to no heading of that page")
     return problems
+
+
+def _anchors(page: Path) -> set[str]:
+    """The headings of a Markdown page as links name them."""
+    heads = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.strip().lower()).replace(" ", "-") for head in heads}
 
 
 def _asserts(source: str) -> bool:

@@ -1,4 +1,4 @@
-"""``python -m dmaf_lite lessons build | run | check | exercises | drawings | book | table``."""
+"""``python -m dmaf_lite lessons build | run | check | exercises | drawings | hero | book | table``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "check": "judge sources and published notebooks, without running them",
         "exercises": "derive notebooks/exercises/ from the solved lessons",
         "drawings": "write the drawings of notebooks/figures/",
+        "hero": "write the first picture and the result of the README, from the shipped weights",
         "book": "write the HTML book",
         "table": "print the subset tables that the runs have left",
     }.items():
@@ -50,6 +51,11 @@ def main(args: argparse.Namespace) -> int:
         from dmaf_lite.figures.drawings import write_drawings
 
         write_drawings(workspace.notebooks / "figures")
+        return 0
+    if args.action == "hero":
+        from dmaf_lite.lessons.hero import write_hero
+
+        write_hero(workspace)
         return 0
     if args.action == "book":
         from dmaf_lite.lessons.book import write_book

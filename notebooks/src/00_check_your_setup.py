@@ -8,12 +8,14 @@
 #
 # At the end you know that your computer can run every lesson, and you have met your first patient, a synthetic one.
 #
+# **Question** what does a network still find when one of four scans is missing, and can your computer show it?
+#
 # **Do** check packages, memory and device; draw a first synthetic study.
 #
 # **Learn**
 # - to tell which package is missing or too old, and what to install
 # - to name what your computer computes with, and how precisely
-# - to read four MRI modalities of one brain side by side
+# - to read four MRI [modalities](../docs/glossary.md#modality) of one brain side by side
 #
 # **Need** nothing before this; less than a minute, 1 GB of memory.
 
@@ -33,6 +35,7 @@ from packaging.requirements import Requirement
 
 from dmaf_lite import figures
 from dmaf_lite.base.device import choose_device, choose_precision
+from dmaf_lite.lessons import hero
 from dmaf_lite.lessons.parameters import check_parameters
 from dmaf_lite.phantom.brain import BrainSettings, make_brain
 from dmaf_lite.spec import BRATS
@@ -40,7 +43,30 @@ from dmaf_lite.spec import BRATS
 check_parameters(globals())
 
 # %% [markdown]
-# ## 1 · Packages
+# ## 1 · A result first
+#
+# A brain tumour is looked at on four MRI scans: FLAIR, T1ce, T1 and T2. The picture below shows a synthetic [study](../docs/glossary.md#study) that the
+# shipped network has never seen, and what the network finds from all four scans and from fewer. WT is the whole tumour,
+# TC its core, ET the enhancing part; the numbers are [Dice](../docs/glossary.md#dice), the overlap with the reference (1 is perfect).
+#
+# **Before you run**: which scan does it miss most, and for which region?
+#
+# <details><summary>Answer</summary>T1ce, for ET: nothing but T1ce shows what takes up the contrast agent.</details>
+
+# %%
+first = hero.first_study(seed)
+figures.show(hero.picture(first), alt=hero.ALT)
+
+# %% tags=["check"]
+lost = {region: first.scores["all four"][region] - first.scores["without T1ce"][region] for region in BRATS.regions}
+print("without T1ce the Dice falls by", ", ".join(f"{region} {value:.2f}" for region, value in lost.items()))
+assert max(lost, key=lost.get) == "ET", "the enhancing tumour suffers most"
+
+# %% [markdown]
+# FLAIR alone finds the whole tumour nearly as well as all four scans do. T1ce alone finds the core. How a network can work
+# with whatever is there, and what can be done for the regions that suffer, is the subject of this kit.
+#
+# ## 2 · Packages
 #
 # The kit says in one place, `pyproject.toml`, what it needs. We compare that list with what is installed here.
 
@@ -72,7 +98,7 @@ assert needed, "the package dmaf-lite is not installed: run `make env`, then cho
 assert set(report.values()) == {"OK"}, [line for line in report.items() if line[1] != "OK"]
 
 # %% [markdown]
-# ## 2 · Kernel and computer
+# ## 3 · Kernel and computer
 #
 # The kernel is the Python that runs these cells. Versions 3.11 to 3.14 are what the kit is tested with.
 
@@ -114,9 +140,9 @@ result = (there @ there.T).float().cpu()
 torch.testing.assert_close(result, a @ a.T, rtol=0.02, atol=0.05)
 
 # %% [markdown]
-# ## 3 · A first patient, synthetic
+# ## 4 · A first patient, synthetic
 #
-# Real scans may not be passed on, so the kit makes its own: a **phantom**, four MRI modalities of one brain with a
+# Real scans may not be passed on, so the kit makes its own: a [**phantom**](../docs/glossary.md#phantom), four MRI modalities of one brain with a
 # tumour in it, made from a seed. It is saved in the same files as the real cohort (lesson 01).
 
 # %%
@@ -132,9 +158,14 @@ fig = figures.show_modalities(images, study["affine"], label=np.where(study["seg
 figures.show(fig, alt="One axial slice of a synthetic brain in FLAIR, T1ce, T1 and T2, with the tumour's classes")
 
 # %% [markdown]
-# Look for the tumour in each picture: the oedema (swelling) is the brightest part of FLAIR; on T2 it is brighter than the
+# Look for the tumour in each picture: the [oedema](../docs/glossary.md#oedema) (swelling) is the brightest part of FLAIR; on T2 it is brighter than the
 # brain around it, but fluid is brighter still; the active rim is bright on T1ce alone; and T1 shows little. No modality
 # shows everything, and that is the reason for this kit.
+
+# %% [markdown]
+# **Before you run**: the same study is made a second time from the same seed. How many voxels will differ?
+#
+# <details><summary>Answer</summary>None. Everything random comes from the seed.</details>
 
 # %% tags=["check"]
 again = make_brain(seed, 0, BrainSettings(spacing=spacing))
@@ -143,6 +174,17 @@ assert set(np.unique(study["seg"])) <= {0, 1, 2, 4}, "the label values of BraTS2
 assert all((study[name] != 0).any() for name in BRATS.modalities), "every modality shows a brain"
 
 # %% [markdown]
+# ## The answer
+
+# %% tags=["hide-input"]
+scores = first.scores
+print(f"ET: {scores['all four']['ET']:.2f} from all four scans, {scores['without T1ce']['ET']:.2f} without T1ce; "
+      f"WT: {scores['all four']['WT']:.2f} from all four, {scores['FLAIR alone']['WT']:.2f} from FLAIR alone")
+
+# %% [markdown]
+# Without T1ce the whole tumour is still found and its enhancing part is mostly lost; your computer has just shown it.
+# One synthetic study is an example, not a result: the results, with [intervals](../docs/glossary.md#bootstrap-interval), are in lesson 09.
+#
 # ## In practice
 #
 # - Wrong kernel is the most frequent trouble: choose the one of `.venv` (top right in JupyterLab).
@@ -155,6 +197,29 @@ assert all((study[name] != 0).any() for name in BRATS.modalities), "every modali
 # - named device, precision and memory, and checked that the device computes what it should
 # - made a synthetic study twice and found it the same
 #
+# ## Five questions
+#
+# Answer first, then unfold. The cell below checks the answers against the numbers of this lesson.
+#
+# 1. How many non-empty [subsets](../docs/glossary.md#subset) of four scans are there?
+#    <details><summary>Answer</summary>15, which is 2⁴ − 1.</details>
+# 2. Which region suffers most when T1ce is missing?
+#    <details><summary>Answer</summary>ET, the enhancing tumour.</details>
+# 3. Which value do BraTS 2020 files use for ET?
+#    <details><summary>Answer</summary>4; inside the kit it is 3.</details>
+# 4. You make the same study again with the same seed. What changes?
+#    <details><summary>Answer</summary>Nothing.</details>
+# 5. Does any lesson need a GPU or a network?
+#    <details><summary>Answer</summary>No. The device is chosen from what is there, and `cpu` works for every lesson.</details>
+
+# %% tags=["check", "hide-input"]
+assert len(BRATS.subsets()) == 15
+assert max(lost, key=lost.get) == "ET"
+assert set(np.unique(study["seg"])) <= {0, 1, 2, 4} and BRATS.regions["ET"] == {3}
+assert np.array_equal(study["FLAIR"], again["FLAIR"])
+assert device.type in ("cpu", "cuda", "mps")
+
+# %% [markdown]
 # ## Next
 #
 # How such a study lies on disk, and what it means to lose some of its modalities.

@@ -9,6 +9,8 @@
 # From five files of one patient to a store from which a network can be fed, and to a table that says which scans
 # it will never see.
 #
+# **Question** what does a network get to see of a patient, and what is lost before its training begins?
+#
 # **Do** read MRI files, normalise and crop them, and draw a table of missing scans.
 #
 # **Learn**
@@ -141,9 +143,9 @@ figures.show(fig, alt="The same axial slice in FLAIR, T1ce, T1 and T2, and with 
 #
 # ## 4 · Labels and nested regions
 #
-# The annotator gave every voxel one **class**: `NCR/NET`, the necrotic (dead) and the non-enhancing part of the core;
+# The annotator gave every voxel one [**class**](../docs/glossary.md#class): `NCR/NET`, the necrotic (dead) and the non-enhancing part of the core;
 # `ED`, oedema, the swollen brain around it; `ET`, the enhancing tumour, which takes up the contrast agent of T1ce; or
-# background. Doctors ask for **regions**, which are unions of classes: whole tumour (WT = NCR/NET + ED + ET), tumour core
+# background. Doctors ask for [**regions**](../docs/glossary.md#region), which are unions of classes: whole tumour (WT = NCR/NET + ED + ET), tumour core
 # (TC = NCR/NET + ET) and enhancing tumour (ET). BraTS 2020 writes ET as 4, BraTS 2023 as 3: the layout knows, and inside
 # the kit it is always 3.
 
@@ -158,6 +160,11 @@ for region, mask in masks.items():
 # %% [markdown]
 # ET lies in TC and TC in WT, for *any* label map: a voxel's membership depends on its class alone, so four classes are
 # all the cases there are.
+
+# %% [markdown]
+# **Before you run**: in how many of the four rows will ET be True and TC be False?
+#
+# <details><summary>Answer</summary>In none: ET is a part of TC, for every class.</details>
 
 # %% tags=["check"]
 every_class = np.arange(len(BRATS.classes))
@@ -308,8 +315,14 @@ np.testing.assert_allclose(whole[0], crop_to(zscore(flair), box), atol=1e-5)  # 
 # %% [markdown]
 # ## 9 · Lose some scans
 #
-# In a hospital some scans are rare. The paper's setting is a **missing rate** per modality, decided once for each
+# In a hospital some scans are rare. The paper's setting is a [**missing rate**](../docs/glossary.md#missing-rate) per modality, decided once for each
 # training case: a scan that the table takes away is never seen. The simplest table tosses a coin for every scan.
+
+# %% [markdown]
+# **Before you run**: four coins, one per scan, with missing rates of 0.6, 0.4, 0.2 and 0.8. How many of 219 patients
+# will keep no scan at all, about?
+#
+# <details><summary>Answer</summary>0.6 · 0.4 · 0.2 · 0.8 = 3.8 % of 219, about 8; chance moves it by a few.</details>
 
 # %%
 rates = missing.published_rates("mr2468")  # the rates of published work
@@ -321,7 +334,7 @@ print("without any scan:", (~coins.any(axis=1)).sum(), "of", len(coins), "cases"
 
 # %% [markdown]
 # Coins leave some patients with nothing, and a study without a scan is no study. `missing_table` offers two ways out:
-# `exact` (ours) keeps every column's count and moves scans to the empty cases from cases that have several; `published`
+# `exact` ([ours](../docs/glossary.md#ours)) keeps every column's count and moves scans to the empty cases from cases that have several; `published`
 # repeats, number by number, the algorithm behind the tables of published work.
 
 # %%
@@ -420,6 +433,16 @@ if layout == "phantom":
 assert yardstick.to_numpy().min() >= 0 and yardstick.to_numpy().max() <= 1, "Dice lies between 0 and 1"
 
 # %% [markdown]
+# ## The answer
+
+# %% tags=["hide-input"]
+kept = table.sum(axis=1)
+print(f"{kept.mean():.1f} of {BRATS.M} scans per training case; {(kept == BRATS.M).sum()} of {len(table)} cases have all")
+
+# %% [markdown]
+# A network sees z-scored crops of the scans that the table leaves. With the published missing rates about two of four
+# scans remain of each case, most often T1 and most rarely T2, and hardly any or no case keeps all.
+#
 # ## In practice
 #
 # - Scans that were not taken on one grid must be co-registered first; `load_case` refuses them and says so.
@@ -434,8 +457,31 @@ assert yardstick.to_numpy().min() >= 0 and yardstick.to_numpy().max() <= 1, "Dic
 # - z-scored a scan over its own foreground, and showed what the union of all scans would have leaked
 # - cropped, stored and read a crop without reading the case
 # - drew missing-rate tables that leave nobody without a scan, and compared the rates they claim with those they have
-# - measured the yardstick that every network has to beat
+# - measured the [yardstick](../docs/glossary.md#yardstick) that every network has to beat
 #
+# ## Five questions
+#
+# Answer first, then unfold. The cell below checks the answers against the numbers of this lesson.
+#
+# 1. Put ET, TC and WT in order, from the smallest to the largest.
+#    <details><summary>Answer</summary>ET, TC, WT: each lies in the next.</details>
+# 2. Which internal label does ET have?
+#    <details><summary>Answer</summary>3, whatever number the files use.</details>
+# 3. Why is `x > 0` not the brain?
+#    <details><summary>Answer</summary>A file that was normalised before it was saved has negative voxels inside the head.</details>
+# 4. Missing rates 0.6, 0.4, 0.2, 0.8: how many scans does a case keep on average?
+#    <details><summary>Answer</summary>0.4 + 0.6 + 0.8 + 0.2 = 2.</details>
+# 5. Which of the two tables has exactly the rates that it claims?
+#    <details><summary>Answer</summary>`exact`, to one case.</details>
+
+# %% tags=["check", "hide-input"]
+assert masks["ET"].sum() <= masks["TC"].sum() <= masks["WT"].sum()
+assert BRATS.regions["ET"] == {3}
+assert (exported[inside] < 0).any()
+assert abs(sum(1 - rate for rate in rates.values()) - 2) < 1e-9
+assert np.array_equal(tables["exact"].sum(), counts)
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown] tags=["exercise"]

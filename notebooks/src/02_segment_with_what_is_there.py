@@ -6,8 +6,11 @@
 # %% [markdown]
 # # 02 · Segment with what is there
 #
-# The baseline network, written out for one study and then packed for many: it encodes the scans that exist and
+# The baseline network, written out for one study and then [packed](../docs/glossary.md#packed) for many: it encodes the scans that exist and
 # never touches the others.
+#
+# **Question** how can one network take any number of scans, and how can we be sure that a missing one changes
+# nothing?
 #
 # **Do** build encoders, decoders and mean fusion by hand, prove them, and train for a minute.
 #
@@ -19,7 +22,7 @@
 #
 # **Need** lesson 01; 2 minutes, 2 GB of memory; paper section 3 (network), without its fusion and its distillation.
 #
-# Not here: fusion by attention (lesson 03) and the distillation terms (lessons 04 and 05).
+# Not here: [fusion](../docs/glossary.md#fusion) by [attention](../docs/glossary.md#attention) (lesson 03) and the [distillation](../docs/glossary.md#distillation) terms (lessons 04 and 05).
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner
@@ -86,7 +89,7 @@ for name, row in zip(batch.names, available, strict=True):
 #
 # ![The network: four encoders, one scan missing, fusion at every level, fusion decoder with deep heads, shared decoder](figures/network.svg)
 #
-# The drawing shows the whole DMAF-Net. In this lesson its fusion is a plain mean; lesson 03 puts DMAF into its place.
+# The drawing shows the whole DMAF-Net. In this lesson its fusion is a plain mean; lesson 03 puts [DMAF](../docs/glossary.md#dmaf) into its place.
 #
 # One brick does nearly all the work: **instance norm** without scale and shift, LeakyReLU, convolution without bias,
 # $$ \text{NAC}(x) = w * \phi\!\left(\frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}}\right), \qquad
@@ -107,7 +110,7 @@ def nac(x, weight):
     return F.conv3d(torch.where(x > 0, x, 0.2 * x), weight, padding=1)
 
 # %% [markdown]
-# An **encoder** is a chain of levels, each half the size of the one above (the first keeps the size). The strided
+# An [**encoder**](../docs/glossary.md#encoder) is a chain of [levels](../docs/glossary.md#level), each half the size of the one above (the first keeps the size). The strided
 # convolution $u = w * x$ is kept as it is, and what two bricks find is added: $e_l = u + \text{NAC}(\text{NAC}(u))$.
 # The deepest map is normed at the end, because later lessons compare modalities there. There is one encoder per
 # modality, since a bright voxel means something else on each. Our slow form borrows the weights of the package's
@@ -128,7 +131,7 @@ def encode(x, encoder):
     return [*pyramid[:-1], norm(pyramid[-1])]
 
 # %% [markdown]
-# A **decoder** walks back up. From the deepest map it halves the channels, doubles the size, and adds what the encoder
+# A [**decoder**](../docs/glossary.md#decoder) walks back up. From the deepest map it halves the channels, doubles the size, and adds what the encoder
 # had at that level: $h_L = f_L$ and
 # $$ g_l = \text{up}(w\,h_{l+1}) + f_l, \qquad h_l = g_l + \text{NAC}(g_l), \qquad l = L-1, \ldots, 1 . $$
 
@@ -187,6 +190,12 @@ for logits, _unimodal, deep in slow:
 # works on one contiguous block of rows.
 #
 # ![Left a batch with holes, right the five rows that exist, sorted by modality](figures/packed.svg)
+
+# %% [markdown]
+# **Before you run**: two studies, one with three scans and one with two. How many rows will the packed batch have,
+# and which encoder gets two of them?
+#
+# <details><summary>Answer</summary>Five rows; T1ce's encoder gets two, since both studies have T1ce.</details>
 
 # %%
 pairs = Pairs.of(available)
@@ -329,6 +338,12 @@ for there in BRATS.subsets():
 # **(a) The mean divides by $M$ instead of $k$.** Our encoders answer zeros with zeros (no bias, no affine norm), so the
 # sum is right and the divisor is not.
 
+# %% [markdown]
+# **Before you run**: the other three scans are zeros instead of left out. By which factor will the [fused map](../docs/glossary.md#feature-map) be too
+# small?
+#
+# <details><summary>Answer</summary>By 4: the sum is right and the divisor is 4 instead of 1.</details>
+
 # %%
 alone = (True, False, False, False)
 only = torch.where(torch.tensor(alone)[None, :, None, None, None], full, 0.0)
@@ -350,7 +365,7 @@ with torch.no_grad():
         print(f"{name}: relative change {((a - b).norm() / a.norm()).item():.3f}")
 
 # %% [markdown]
-# **(b) Attention looks at zeros.** Lesson 03 fuses by attention. A token of zeros scores 0, and $e^0 = 1$ is not
+# **(b) Attention looks at zeros.** Lesson 03 fuses by attention. A [token](../docs/glossary.md#token) of zeros scores 0, and $e^0 = 1$ is not
 # nothing. Say the scan that is there scores $s$, and three tokens are zero:
 
 # %%
@@ -461,6 +476,16 @@ with torch.no_grad():
     assert torch.equal(a, b), "still true after training: T1 alone sees nothing of the others"
 
 # %% [markdown]
+# ## The answer
+
+# %% tags=["hide-input"]
+print(f"{len(BRATS.subsets())} subsets, NaN in every missing scan: 0 bits of the prediction changed")
+print(f"zeros instead of leaving out: the deepest head changes by {((deepest(left_out[-1]) - deepest(zeroed[-1])).norm() / deepest(left_out[-1]).norm()).item():.0%}")
+
+# %% [markdown]
+# One encoder for each scan that is there, and a mean over those scans: then any number will do, and what is missing
+# takes part in no sum. Zeros are not the same thing.
+#
 # ## In practice
 #
 # - Sizes of crops are multiples of the total stride, and at least twice that; the network says so otherwise.
@@ -477,6 +502,29 @@ with torch.no_grad():
 # - showed three ways in which zeros are not nothing
 # - trained for a moment and looked at it honestly
 #
+# ## Five questions
+#
+# Answer first, then unfold. The cell below checks the answers against the numbers of this lesson.
+#
+# 1. Studies with three and with two scans: how many rows has the packed batch?
+#    <details><summary>Answer</summary>5, one per scan that is there.</details>
+# 2. One scan of four, the others zero instead of left out: how large is the fused map?
+#    <details><summary>Answer</summary>A quarter of what it should be.</details>
+# 3. Attention, one scan with score 0 beside three zero tokens: which weight does the scan get?
+#    <details><summary>Answer</summary>0.25, although nothing else is there.</details>
+# 4. How many parameters has mean fusion?
+#    <details><summary>Answer</summary>None.</details>
+# 5. What is 0 times NaN?
+#    <details><summary>Answer</summary>NaN; so a hole has to be filled or left out before any product.</details>
+
+# %% tags=["check", "hide-input"]
+assert pairs.P == 5
+torch.testing.assert_close(zeroed[0], left_out[0] / 4)
+assert torch.zeros(4).softmax(0)[0] == 0.25
+assert count(net.fusions) == 0
+assert (torch.tensor(0.0) * torch.nan).isnan()
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown] tags=["exercise"]

@@ -9,6 +9,8 @@
 # The fusion of DMAF-Net, written out for one study: attention between coarse tokens of the scans that are there decides,
 # channel by channel and voxel by voxel, how much each scan counts.
 #
+# **Question** who decides which scan is heard where, and can a missing scan be heard at all?
+#
 # **Do** build tokens, masked attention, restore, weights and fusion by hand, prove them, and look inside.
 #
 # **Learn**
@@ -49,7 +51,7 @@ from dmaf_lite.lessons.artifacts import load_or_make
 from dmaf_lite.lessons.exercises import lesson_03 as exercises
 from dmaf_lite.lessons.parameters import check_parameters
 from dmaf_lite.methods.networks import build_network
-from dmaf_lite.methods.weights import load_weights
+from dmaf_lite.methods.weights import load_weights, shipped
 from dmaf_lite.nn import Pairs
 from dmaf_lite.nn.fusion import DMAF, MeanFusion
 from dmaf_lite.spec import BRATS
@@ -115,6 +117,11 @@ print({BRATS.modalities[m]: tuple(tokens.shape) for m, tokens in x.items()})
 # In a batch every study has room for all $M$ modalities, and a missing one must not be heard. Its weight after the
 # softmax has to be exactly 0, so its score before has to be $-\infty$. There are two ways to write that, and they look
 # alike as long as the hole holds a harmless number.
+
+# %% [markdown]
+# **Before you run**: minus infinity is *added* to the score NaN. What will the four weights be?
+#
+# <details><summary>Answer</summary>All NaN: NaN minus infinity is NaN, and one NaN spoils a softmax.</details>
 
 # %%
 score = torch.tensor([1.0, 2.0, float("nan"), 0.5])  # whatever lies where T1 would be
@@ -271,6 +278,11 @@ for b in range(M):  # the first M subsets have one modality
 # **It starts as the mean.** With Restore at zero all scores are equal, so a fresh DMAF is the baseline's fusion and learns
 # to deviate from it.
 
+# %% [markdown]
+# **Before you run**: a DMAF that has learned nothing yet. Which simple fusion will it be equal to?
+#
+# <details><summary>Answer</summary>The mean: Restore starts at zero, so all scores are equal.</details>
+
 # %% tags=["check"]
 fresh, _ = DMAF(C, M)(packed, pairs)
 mean, _ = MeanFusion()(packed, pairs)
@@ -297,7 +309,7 @@ torch.testing.assert_close(f_after, f_before, atol=1e-5, rtol=1e-4)
 
 # %% [markdown]
 # **A missing scan changes no bit.** The strictest one, on the whole network with DMAF at every level: fill the missing
-# scans of a mixed batch with NaN, and compare logits and gradients bit by bit with those for zeros.
+# scans of a mixed batch with NaN, and compare [logits](../docs/glossary.md#logits) and gradients bit by bit with those for zeros.
 
 # %%
 net = build_network("dmaf_net", BRATS, width=width, levels=levels)
@@ -421,6 +433,70 @@ for weights in seen.modality_weights:
     torch.testing.assert_close(weights.sum(0), torch.ones_like(weights[0]))
 
 # %% [markdown]
+# ## 9 · The same, after a long training
+#
+# That was *before*. Now the weights that come with the kit, trained for much longer with the whole objective, on a phantom
+# that they have never seen.
+
+# %%
+learned, learned_card = load_weights(shipped("dmaf_net_phantom"))
+unseen_folder = load_or_make("first-study", recipes.make_cohort, {
+    "train": 1, "val": 1, "test": 1, "seed": seed + 1000, "spacing": learned_card["spacing"][0]})
+unseen, unseen_split = recipes.open_cohort(unseen_folder)
+label = unseen.read(unseen_split["test"][0])[1]
+side = learned_card["window"][0]
+start = np.clip(np.rint(np.argwhere(label > 0).mean(0) - side / 2), 0, np.array(label.shape) - side).astype(int)
+scans, label = unseen.read(unseen_split["test"][0], start, (side,) * 3)
+with torch.no_grad():
+    everything = torch.ones(1, M, dtype=torch.bool)
+    learned_weights = learned(torch.as_tensor(scans)[None], everything).modality_weights
+
+# %%
+def at_full_size(weights):
+    """Weights [M, C, d, h, w] -> their mean over the channels, [M, D, H, W]."""
+    return F.interpolate(weights.mean(1, keepdim=True), size=label.shape, mode="nearest")[:, 0].numpy()
+
+
+index = int((label > 0).sum((0, 1)).argmax())
+maps_of = {number: at_full_size(learned_weights[number - 1]) for number in (1, 2)}
+core, ring = (label == 1) | (label == 3), label == 2
+listened = {name: dict(zip(BRATS.modalities, (float(m[mask].mean()) for m in maps_of[2]), strict=True))
+            for name, mask in (("core", core), ("ring", ring))}
+
+# %% tags=["hide-input"]
+for number, shown in maps_of.items():
+    top = float(shown[..., index].max())
+    fig = figures.show_maps(dict(zip(BRATS.modalities, shown, strict=True)), np.eye(4), index=index, image=scans[0],
+                            limits=(0, top), outline=label)
+    figures.show(fig, alt=f"Trained weights at level {number}: FLAIR, and the weight of each scan; the tumour is outlined "
+                 "in white, its core in red")
+
+# %% [markdown]
+# Above level 1, below level 2; white is the border of the tumour, red that of its core. Compare with the pictures of
+# section 8: now *who* is heard depends on *where*. The next cell puts numbers to level 2.
+
+# %%
+for name, heard in listened.items():
+    print(f"{name:5s}", {m: round(w, 2) for m, w in heard.items()}, " most:", max(heard, key=heard.get))
+
+# %% tags=["check"]
+assert listened["core"]["T1ce"] > listened["ring"]["T1ce"], "T1ce is heard more in the core than around it"
+assert listened["ring"]["FLAIR"] > listened["core"]["FLAIR"], "FLAIR more in the oedema than in the core"
+
+# %% [markdown]
+# ## The answer
+
+# %% tags=["hide-input"]
+core, ring = (listened[k] for k in ("core", "ring"))
+print("tumour core: ", {m: f"{w:.0%}" for m, w in core.items()})
+print("oedema:      ", {m: f"{w:.0%}" for m, w in ring.items()})
+print("a missing scan: weight 0, not one bit of influence")
+
+# %% [markdown]
+# Attention between coarse tokens decides, separately for each channel and voxel. In the trained weights of the kit
+# the numbers above say who is heard in the core of this study's tumour and who in the oedema around it. A missing
+# scan cannot be heard.
+#
 # ## In practice
 #
 # - The cost of attention grows with the square of the number of tokens; the grid keeps that number the same at every
@@ -437,6 +513,29 @@ for weights in seen.modality_weights:
 #   weights sum to 1; one scan is passed on; it starts as the mean; order does not matter.
 # - We looked at weights and attention of a briefly trained network.
 #
+# ## Five questions
+#
+# Answer first, then unfold. The cell below checks the answers against the numbers of this lesson.
+#
+# 1. What do the weights of the available scans sum to, at each voxel?
+#    <details><summary>Answer</summary>1.</details>
+# 2. Which weight has a missing scan?
+#    <details><summary>Answer</summary>Exactly 0.</details>
+# 3. What is a fresh DMAF equal to?
+#    <details><summary>Answer</summary>The mean over what is there.</details>
+# 4. How many tokens has one scan with g = 4?
+#    <details><summary>Answer</summary>4³ = 64.</details>
+# 5. A study has one scan only. What is f?
+#    <details><summary>Answer</summary>That scan's map, to the bit.</details>
+
+# %% tags=["check", "hide-input"]
+torch.testing.assert_close(pairs.sum_by_study(fast_A), torch.ones_like(fast_f))
+assert was_set[2] == 0
+torch.testing.assert_close(fresh, mean)
+assert len(tokens_of(dmaf, e[0], 0)) == 4**3
+assert torch.equal(fast_f[0], packed[pairs.study == 0][0])
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown] tags=["exercise"]

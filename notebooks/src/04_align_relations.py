@@ -9,11 +9,13 @@
 # A modality alone should see relations as all modalities together see them: between channels (CCA), and between places
 # (MAA).
 #
+# **Question** how can a scan learn from all scans together how things belong together?
+#
 # **Do** covariance alignment and masked graph attention by hand, then with the package.
 #
 # **Learn**
 # - to compute a Deep CORAL value with pencil and paper
-# - to tell a gap from its sampling floor, and a learning encoder from a learning Linear
+# - to tell a [gap](../docs/glossary.md#gap) from its sampling floor, and a learning encoder from a learning Linear
 # - to write attention over a graph by loops and by matrices, and prove both equal to the package
 # - to prove that an edge which is masked carries no gradient
 #
@@ -87,10 +89,15 @@ def cov(X):
 print(cov(X), cov(Y), sep="\n")
 
 # %% [markdown]
-# Covariance alignment (CCA) is the squared distance between two covariances, scaled as in Deep CORAL (Sun and Saenko,
+# [Covariance alignment](../docs/glossary.md#covariance-alignment) (CCA) is the squared distance between two covariances, scaled as in Deep CORAL (Sun and Saenko,
 # 2016). The paper's figure shows that covariances are aligned; **this distance and its scale are ours**.
 #
 # $$ L_{cov} = \frac{\lVert \mathrm{Cov}(X) - \mathrm{Cov}(Y) \rVert_F^2}{4\, d^2} \tag{4.2} $$
+
+# %% [markdown]
+# **Before you run**: take the two matrices above. What is $L_{cov}$, by pencil?
+#
+# <details><summary>Answer</summary>The difference has the entries 0, 4, 4, 8; (0 + 16 + 16 + 64) / (4 · 2²) = 6.</details>
 
 # %%
 difference = cov(X) - cov(Y)
@@ -294,6 +301,12 @@ for name in ("loops", "matrix"):
 # Take one node and ask: on which of the teacher's nodes does its answer depend? (We let the gradient through to $f$ for
 # this question only; in the objective the teacher is detached, **ours**.)
 
+# %% [markdown]
+# **Before you run**: a node has four neighbours, itself included. On how many of the teacher's nodes will its answer
+# depend?
+#
+# <details><summary>Answer</summary>On four, and on no other.</details>
+
 # %% tags=["check"]
 node = len(N) // 2
 flow, = torch.autograd.grad(ways["package"][node].square().sum(), fi, retain_graph=True)
@@ -424,6 +437,17 @@ assert set(kept.study.tolist()) == {0, 2}, "studies 1 and 3 have one modality on
 assert not kept.available[[1, 3]].any()
 
 # %% [markdown]
+# ## The answer
+
+# %% tags=["hide-input"]
+print(f"L_cov falls from {only_encoder[0]:.4f} to {only_encoder[-1]:.4f} when the encoders learn, "
+      f"and from {only_linear[0]:.4f} to {only_linear[-1]:.4f} when only the Linear does")
+
+# %% [markdown]
+# By two comparisons with the fused map, which sees all scans: which channels rise together (covariance), and which
+# places belong together ([graph attention](../docs/glossary.md#graph-attention)). But a falling loss alone does not prove that the encoder has learned: a
+# Linear can make it fall, too.
+#
 # ## In practice
 #
 # - Both terms look at the deepest level only: there the graph is small (see $V$ above), and a voxel sees far.
@@ -438,6 +462,29 @@ assert not kept.available[[1, 3]].any()
 # - graph attention by loops and by matrices, equal to the package's in values and gradients
 # - a graph whose missing edges carry exactly no gradient, drawn over a brain
 # - the floor of its neighbours, its two directions, and the rule of who takes part
+
+# %% [markdown]
+# ## Five questions
+#
+# Answer first, then unfold. The cell below checks the answers against the numbers of this lesson.
+#
+# 1. What is the gap of the toy matrices X and Y?
+#    <details><summary>Answer</summary>6.</details>
+# 2. V voxels, many channels: how large can the rank of the covariance be?
+#    <details><summary>Answer</summary>At most V − 1.</details>
+# 3. How large is the gap of a map with itself?
+#    <details><summary>Answer</summary>0. The floor of chance concerns independent samples.</details>
+# 4. How much gradient flows along an edge that is masked?
+#    <details><summary>Answer</summary>None.</details>
+# 5. A study has one scan. How many students has it?
+#    <details><summary>Answer</summary>None: the fused map is that scan.</details>
+
+# %% tags=["check", "hide-input"]
+assert by_hand == 6
+assert torch.linalg.matrix_rank(covariance(torch.randn(8, 128))) <= 7
+assert covariance_gap(covariance(X), covariance(X)) == 0
+assert (reach[~N[node]] == 0).all()
+assert 1 not in kept.study.tolist() and 3 not in kept.study.tolist()
 
 # %% [markdown]
 # ## Exercises
@@ -511,4 +558,4 @@ exercises.check_4_3(choose_neighbours)
 # %% [markdown]
 # ## Next
 #
-# Relations say how things go together. Lesson 05 aligns the things themselves: one prototype for each class.
+# Relations say how things go together. Lesson 05 aligns the things themselves: one [prototype](../docs/glossary.md#prototype) for each class.

@@ -9,6 +9,8 @@
 # Each modality keeps an average picture of each class in its features: a prototype. Here they learn to point the way
 # the fused ones do.
 #
+# **Question** does each scan know where each class lies, and can it learn that from all scans together?
+#
 # **Do** soft class prototypes and their cosine alignment, drawn in two dimensions.
 #
 # **Learn**
@@ -36,6 +38,7 @@ align_steps: int = 20  # of alignment alone
 import copy
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 
@@ -44,7 +47,7 @@ from dmaf_lite.lessons import recipes
 from dmaf_lite.lessons.artifacts import load_or_make
 from dmaf_lite.lessons.exercises import lesson_05 as exercises
 from dmaf_lite.lessons.parameters import check_parameters
-from dmaf_lite.methods.weights import load_weights
+from dmaf_lite.methods.weights import load_weights, shipped
 from dmaf_lite.objectives.prototype import prototype_gap, prototype_loss, prototypes, soft_membership
 from dmaf_lite.objectives.segmentation import LabelStats
 
@@ -71,6 +74,11 @@ print("nearest", nearest.tolist(), " arg-max", winner.tolist())
 #
 # $$ y(i, c) = \frac{1}{|\Omega_i|} \sum_{v \in \Omega_i} [\,\mathrm{label}(v) = c\,] \tag{5.1} $$
 
+# %% [markdown]
+# **Before you run**: one of four fine voxels is of class 1. Which share will the coarse voxel have?
+#
+# <details><summary>Answer</summary>1/4 = 0.25.</details>
+
 # %%
 y = one_hot.reshape(2, 4, 2).mean(1)  # 2 coarse voxels, 2 classes
 print(y)
@@ -92,7 +100,7 @@ cohort, split = recipes.open_cohort(cohort_folder)
 classes = cohort.spec.classes
 
 
-def tumour_crop(name):
+def tumour_crop(name, cohort=cohort):
     """Scans [M, D, H, W] and label [D, H, W] of a crop around the tumour."""
     label = cohort.read(name)[1]
     start = np.argwhere(label > 0).mean(0) - crop / 2
@@ -190,6 +198,11 @@ torch.testing.assert_close(slow_gradient, fast_gradient)
 # ## 5 · Four things that must hold
 #
 # **Equal features cost nothing**, and since only the angle counts, neither do longer ones.
+
+# %% [markdown]
+# **Before you run**: the student's features are the teacher's, three times as long. What will the loss be?
+#
+# <details><summary>Answer</summary>0: only the angle counts.</details>
 
 # %% tags=["check"]
 with torch.no_grad():
@@ -339,6 +352,50 @@ figures.show(draw_prototypes(), alt="Prototypes of four classes in two dimension
 # show, so the number above it decides.
 
 # %% [markdown]
+# ## 8 · What trained prototypes show
+#
+# The weights that come with the kit were trained for long, with this term among others, and have never seen these three
+# phantoms. How far do the prototypes of each scan point where the fused ones do? One number per scan and class, the mean
+# cosine: 1 is the same direction, 0 has nothing in common.
+
+# %%
+learned, learned_card = load_weights(shipped("dmaf_net_phantom"))
+unseen_folder = load_or_make("first-study", recipes.make_cohort, {
+    "train": 1, "val": 1, "test": 1, "seed": seed + 1000, "spacing": learned_card["spacing"][0]})
+unseen, unseen_split = recipes.open_cohort(unseen_folder)
+crops = [tumour_crop(name, unseen) for names in unseen_split.values() for name in names]
+unseen_stats = LabelStats.of(torch.from_numpy(np.stack([label for _, label in crops])).long(), len(classes))
+with torch.no_grad():
+    deep = learned.encode(torch.from_numpy(np.stack([scans for scans, _ in crops])),
+                          torch.ones(len(crops), cohort.spec.M, dtype=torch.bool))
+    fused = learned.fusions[-1](deep.levels[-1], deep.pairs)[0]
+
+# %%
+membership_of = soft_membership(unseen_stats.one_hot, fused.shape[2:])
+ours, theirs = prototypes(deep.levels[-1], membership_of[deep.pairs.study]), prototypes(fused, membership_of)
+cosines = F.cosine_similarity(ours, theirs[deep.pairs.study], dim=2)  # P, K
+there_too = (unseen_stats.counts > 0)[deep.pairs.study]
+agreement = torch.stack([(cosines * there_too)[deep.pairs.modality == m].sum(0)
+                         / there_too[deep.pairs.modality == m].sum(0).clamp(min=1) for m in range(cohort.spec.M)])
+print(pd.DataFrame(agreement.numpy(), index=cohort.spec.modalities, columns=classes).round(2).to_string())
+
+# %% tags=["check"]
+assert ((agreement >= -1 - 1e-5) & (agreement <= 1 + 1e-5)).all(), "a cosine"
+
+# %% [markdown]
+# Read it by row: a scan whose row is high carries the classes in the directions of the fused map. Read it by column: a
+# class that is low everywhere is one that no scan alone can show.
+#
+# ## The answer
+
+# %% tags=["hide-input"]
+print(f"L_proto {course[0]:.3f} -> {gap_after.mean():.3f} after {align_steps} steps of alignment alone")
+print("trained weights, mean cosine to the fused prototype:", {m: round(float(c), 2) for m, c in agreement.mean(1).items()})
+
+# %% [markdown]
+# A prototype is the mean feature of a class. Alignment turns the prototypes of each scan towards those of the fused
+# map, and the numbers above say how near they come, in this short run and in the shipped weights.
+#
 # ## In practice
 #
 # - Prototypes are averaged in float32 even under mixed precision.
@@ -354,6 +411,29 @@ figures.show(draw_prototypes(), alt="Prototypes of four classes in two dimension
 # - prototypes and their cosine alignment by loops, equal to the package's in values and gradients
 # - we proved: equal features cost 0, the teacher gets no gradient, an absent class gives no term and no 0/0
 # - a picture of prototypes moving towards their teachers
+
+# %% [markdown]
+# ## Five questions
+#
+# Answer first, then unfold. The cell below checks the answers against the numbers of this lesson.
+#
+# 1. What do the shares of a coarse voxel sum to?
+#    <details><summary>Answer</summary>1.</details>
+# 2. Which of the three ways of bringing a label down never loses a class?
+#    <details><summary>Answer</summary>Soft membership.</details>
+# 3. The student's features are three times the teacher's. What is the loss?
+#    <details><summary>Answer</summary>0.</details>
+# 4. Which gradient does an absent class get?
+#    <details><summary>Answer</summary>Exactly none.</details>
+# 5. Who learns from this loss, the teacher or the student?
+#    <details><summary>Answer</summary>The student only; the teacher is detached.</details>
+
+# %% tags=["check", "hide-input"]
+torch.testing.assert_close(pooled.sum(1), torch.ones_like(pooled[:, 0]))
+assert torch.equal(left["soft"], there)
+assert longer.abs().max() < 1e-6
+assert (flow[0, 3] == 0).all()
+assert teachers.grad is None
 
 # %% [markdown]
 # ## Exercises

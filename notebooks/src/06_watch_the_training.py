@@ -7,7 +7,9 @@
 # # 06 · Watch the training
 #
 # A monitor that tracks how far each modality is behind the fused features, re-weights its losses and slows the encoders
-# that are ahead: DTM, dynamic training monitoring.
+# that are ahead: [DTM](../docs/glossary.md#dtm), dynamic training monitoring.
+#
+# **Question** how do we notice that a modality lags behind, and what can we do for it?
 #
 # **Do** build the gap track, the loss weights and the update factors by hand, and test them in a simulation.
 #
@@ -264,6 +266,11 @@ def distance(optimizer, on_gradient=1.0, on_lr=1.0):
     return float(x.abs())
 
 
+# %% [markdown]
+# **Before you run**: under Adam the gradient is multiplied by a constant $\gamma$. How much shorter will the way be?
+#
+# <details><summary>Answer</summary>Not at all: Adam divides the gradient by its own size.</details>
+
 # %%
 ratios = pd.DataFrame({
     name: {"gradient scaled": distance(kind, on_gradient=gamma) / distance(kind),
@@ -306,6 +313,12 @@ def draw_available(rng, missing):
 # %% [markdown]
 # The monitor is the package's, with an epoch of 12 steps. `off` tracks but does not act; `start` keeps the fixed weights
 # $\beta_0$; the others follow the gaps.
+
+# %% [markdown]
+# **Before you run**: five ways to run the simulation: off, start, reweighting, gradients, both. Which will balance
+# the gaps first, and which will not balance them sooner than `off`?
+#
+# <details><summary>Answer</summary>`both` or `reweighting` is first. Slowing alone (`gradients`) is about as late as `off`: it teaches nobody.</details>
 
 # %%
 def simulate(mode, seed):
@@ -369,7 +382,16 @@ figures.show(fig, alt="Simulation: true gaps of four modalities without and with
 
 # %% [markdown]
 # Left and middle, the same world without and with DTM; right, the closer to 0 a curve lies, the better the balance.
-# The last column of the table says what the balance costs or gains: a smaller mean gap is better for everybody.
+# The last column of the table says what the balance costs or gains: a smaller mean gap is better for everybody. And the
+# two halves of the monitor, each by itself:
+
+# %%
+for mode in ("reweighting", "gradients"):
+    gain = summary.loc["off", "balanced from step"] - summary.loc[mode, "balanced from step"]
+    print(f"{mode:12s} balances", f"{gain:.0f} steps sooner than off" if gain > 1 else "no sooner than off")
+
+# %% [markdown]
+# Slowing who is ahead teaches nobody. In this world it is the weights that balance.
 
 # %% tags=["check"]
 for found in runs.values():
@@ -419,10 +441,20 @@ assert (beta >= 0.1 - 1e-6).all() and np.allclose(beta.mean(1), 1, atol=1e-5), "
 assert ((gammas > 0) & (gammas <= 1)).all(), "an encoder is slowed, never stopped and never pushed"
 
 # %% [markdown]
+# ## The answer
+
+# %% tags=["hide-input"]
+print("balanced from step:", {mode: int(step) for mode, step in summary["balanced from step"].items()})
+
+# %% [markdown]
+# We track the distillation gap of each modality, corrected for how rarely it is seen, give more weight to those that
+# lag, and slow those that are ahead. In the simulation, under the assumptions stated there, that balances sooner;
+# nearly all of it is the work of the weights. Whether it helps segmentation is asked in lesson 09.
+#
 # ## In practice
 #
 # - The monitor's whole state is in every checkpoint; with several processes, sums and counts of the gaps are exchanged.
-# - During the warm-up of the distillation terms it tracks and does not act.
+# - During the [warm-up](../docs/glossary.md#warm-up) of the distillation terms it tracks and does not act.
 # - A modality that is slow because its scan shows little gets more weight and never catches up. The floor, the leak and
 #   the mean of 1 keep that from doing harm; they do not make it useful.
 #
@@ -434,6 +466,29 @@ assert ((gammas > 0) & (gammas <= 1)).all(), "an encoder is slowed, never stoppe
 #   simulation balance comes sooner with DTM, under the assumptions stated there.
 # - We watched the gaps of a short real training.
 #
+# ## Five questions
+#
+# Answer first, then unfold. The cell below checks the answers against the numbers of this lesson.
+#
+# 1. Two modalities have the same gap, one is seen rarely. What does the corrected track say?
+#    <details><summary>Answer</summary>The same for both.</details>
+# 2. What is the mean of the loss weights β?
+#    <details><summary>Answer</summary>1, always.</details>
+# 3. How small can a loss weight become?
+#    <details><summary>Answer</summary>0.1, never less: no modality is switched off.</details>
+# 4. What does Adam make of a gradient that is scaled by a constant?
+#    <details><summary>Answer</summary>The same step as without.</details>
+# 5. Which update factor γ has a modality that lags?
+#    <details><summary>Answer</summary>1: it is never slowed.</details>
+
+# %% tags=["check", "hide-input"]
+np.testing.assert_allclose([tracks["rare"][1][-1], tracks["frequent"][1][-1]], 1.0)
+torch.testing.assert_close(history.mean(1), torch.ones(len(history)))
+assert history.min() >= 0.1 - 1e-6
+assert abs(ratios.loc["gradient scaled", "Adam"] - 1) < 1e-3
+assert 1 - np.tanh(s.alpha * max(0, -0.3)) == 1
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown] tags=["exercise"]

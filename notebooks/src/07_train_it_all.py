@@ -8,6 +8,8 @@
 #
 # Everything of the lessons before in one sum, one step and one loop, and a judgement of what the loop is worth.
 #
+# **Question** what does the training want, all in all, and is the result better than a threshold?
+#
 # **Do** train DMAF-Net with its whole objective, and set trained weights against a threshold.
 #
 # **Learn**
@@ -221,6 +223,11 @@ def step_by_hand(net, objective, batch, number, memory):
                 g = g * min(1.0, settings.clip / (float(norm) + 1e-6))
                 adamw(theta, g, memory.setdefault(index, {}), settings.lr, settings.weight_decay)
 
+# %% [markdown]
+# **Before you run**: nobody in this batch has one of the scans. Will the weight decay move that scan's encoder?
+#
+# <details><summary>Answer</summary>No: without a gradient a parameter is not moved at all.</details>
+
 # %%
 slow, slow_objective, _ = start()
 fast, fast_objective, optimizer = start()
@@ -429,6 +436,11 @@ def fixed_threshold(region):
 thresholds = {region: fixed_threshold(region) for region in BEST}
 print("in standard deviations above the brain's mean:", {region: f"{t:.1f}" for region, t in thresholds.items()})
 
+# %% [markdown]
+# **Before you run**: a threshold that is chosen for each case with its true label in hand. Can a network lose to it?
+#
+# <details><summary>Answer</summary>Yes: such an oracle is an upper bound of all thresholds on this scan, not a method.</details>
+
 # %%
 rows = []
 for name in parts["test"]:
@@ -475,6 +487,18 @@ figures.show(fig, alt="One unseen phantom: truth, the shipped weights, a fixed t
 # The shipped weights follow the outline and name the classes; a threshold leaves speckles and knows one class only. This
 # lesson's own run, where it is shown, has found the place, and its outline is rough.
 #
+# ## The answer
+
+# %% tags=["hide-input"]
+for region in BEST:
+    print(f"{region}: shipped weights {means.loc['shipped weights', region]:.2f}, "
+          f"fixed threshold {means.loc['fixed threshold', region]:.2f} (mean Dice, {cases_unseen} unseen synthetic cases)")
+
+# %% [markdown]
+# Six terms in one sum: the fused prediction right, its deeper heads right, every scan alone right, and each scan's
+# features near those of all scans in three ways. Trained for long enough that beats a threshold; whether the short
+# run of this lesson does, says the line printed above.
+#
 # ## In practice
 #
 # - The same notebook trains at full size: `python -m dmaf_lite lessons run --profile gpu-full 07` takes the preset
@@ -491,6 +515,29 @@ figures.show(fig, alt="One unseen phantom: truth, the shipped weights, a fixed t
 # - trained for a moment, and read every part's share off the log
 # - judged longer-trained weights against a threshold that is a method, and against one that is an oracle
 #
+# ## Five questions
+#
+# Answer first, then unfold. The cell below checks the answers against the numbers of this lesson.
+#
+# 1. How many terms has the objective?
+#    <details><summary>Answer</summary>Six: seg, deep, unimodal, cov, att, proto.</details>
+# 2. What does a scan that is not there pay?
+#    <details><summary>Answer</summary>Nothing, in each term.</details>
+# 3. A batch holds no T2. How far does T2's encoder move?
+#    <details><summary>Answer</summary>Not at all.</details>
+# 4. A gradient of norm 5 is clipped at 1. By which factor is it shortened?
+#    <details><summary>Answer</summary>0.2, the same for all parameters.</details>
+# 5. When is the warm-up over?
+#    <details><summary>Answer</summary>After the first tenth of the steps.</details>
+
+# %% tags=["check", "hide-input"]
+assert set(terms) == {"seg", "deep", "unimodal", "cov", "att", "proto"}
+assert all((terms[name].value[~batch.available] == 0).all() for name in ("unimodal", "cov", "att", "proto"))
+assert all(map(torch.equal, before, fast.encoders[absent].parameters()))
+assert min(1.0, 1 / 5) == 0.2
+assert w[warm - 1] == 1 and warm <= max(1, round(0.1 * steps) + 1)
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown] tags=["exercise"]

@@ -9,6 +9,8 @@
 # The training of the last lesson again, from the engineer's side: it may be killed at any moment, and it does no work
 # that changes nothing.
 #
+# **Question** can a training be killed at any moment without a trace, and which work can it leave out?
+#
 # **Do** prove that batches need no memory, stop a training and resume it, and time five ways to waste no work.
 #
 # **Learn**
@@ -70,6 +72,12 @@ print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), {len(tra
 # Cases, crops, flips, shades and dropped scans are drawn anew at every step, from a generator made of `(seed, step)`
 # alone. There is no hidden state that a checkpoint could forget. Ask for step 7, today or tomorrow, first or last:
 
+# %% [markdown]
+# **Before you run**: the batches 9, 8 and 7 are asked for backwards. Will they be those of a training that runs
+# forwards?
+#
+# <details><summary>Answer</summary>Yes, number for number: a batch depends on the seed and the step alone.</details>
+
 # %%
 batches = TrainingBatches(TrainingSet(cohort, train_names), BatchSettings(crop=(crop,) * 3, seed=seed))
 
@@ -109,8 +117,8 @@ train(few, broken, tiny, device="cpu", progress=False)
 print("rows of the log: when stopped", stopped, ", in the end", len(read_log(broken / "log.csv")))
 
 # %% tags=["check"]
-a, b = (load_weights(folder / "weights.safetensors")[0].state_dict() for folder in (whole, broken))
-assert all(torch.equal(a[name], b[name]) for name in a), "resumed = uninterrupted, bit by bit"
+resumed_a, resumed_b = (load_weights(folder / "weights.safetensors")[0].state_dict() for folder in (whole, broken))
+assert all(torch.equal(resumed_a[name], resumed_b[name]) for name in resumed_a), "resumed = uninterrupted, bit by bit"
 logs = [read_log(folder / "log.csv").iloc[-1] for folder in (whole, broken)]
 assert logs[0].equals(logs[1]), "the monitor, too, remembers everything"
 try:
@@ -150,6 +158,12 @@ def compare(name, wasteful, ours):
 # %% [markdown]
 # **Scans that are not there.** The public way: put zeros in, compute them, multiply by zero in the end. Ours: no row
 # for them. What is there gets the same features. Two of four scans here, in both studies.
+
+# %% [markdown]
+# **Before you run**: two of four scans are there. By which factor can the encoders become faster, at most, if holes
+# are not computed?
+#
+# <details><summary>Answer</summary>By 2. The whole step gains less, because fusion and decoder stay.</details>
 
 # %%
 torch.manual_seed(seed)
@@ -244,6 +258,16 @@ print("Gained here:", ", ".join(paid), "\nGained nothing here:", ", ".join(not_h
 # a machine that may be busy with other things; the repository's benchmarks repeat and isolate. Two more savings cannot be shown in a notebook that is already running: memory that the process
 # keeps (`dmaf_lite/base/memory.py`), and no waiting for the device inside a step.
 #
+# ## The answer
+
+# %% tags=["hide-input"]
+print("stopped and resumed: not one bit of difference")
+print(saved["times"].round(1).rename("times faster").to_string())
+
+# %% [markdown]
+# Yes: a batch is a function of seed and step, and a checkpoint holds everything else. Which work can be left out has
+# to be measured; the table says what was gained here.
+#
 # ## In practice
 #
 # - `python -m dmaf_lite train --cohort PREPARED --out RUN --profile SETTINGS.yaml`: call it again after a crash, and it
@@ -260,6 +284,29 @@ print("Gained here:", ", ".join(paid), "\nGained nothing here:", ", ".join(not_h
 # - proved that a batch is a function of seed and step, and that a resumed run ends with the same bits
 # - measured five ways to save work, each with a check that the result stays the same
 #
+# ## Five questions
+#
+# Answer first, then unfold. The cell below checks the answers against the numbers of this lesson.
+#
+# 1. On what does a batch depend?
+#    <details><summary>Answer</summary>On the seed and the step, and on nothing else.</details>
+# 2. How many bits differ between a resumed and an uninterrupted run?
+#    <details><summary>Answer</summary>None.</details>
+# 3. Two studies, two of four scans each: how many rows do the encoders compute?
+#    <details><summary>Answer</summary>4 instead of 8.</details>
+# 4. Can a run be continued with another learning rate?
+#    <details><summary>Answer</summary>No, it is refused, and the message says which setting differs.</details>
+# 5. Does a saving that was measured on one machine hold on another?
+#    <details><summary>Answer</summary>Not without measuring it there.</details>
+
+# %% tags=["check", "hide-input"]
+assert same(batches[7], again[7])
+assert all(torch.equal(resumed_a[name], resumed_b[name]) for name in resumed_a)
+assert int(two_scans.sum()) == 4
+assert logs[0].equals(logs[1])
+assert (saved["times"] > 0).all()
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown] tags=["exercise"]

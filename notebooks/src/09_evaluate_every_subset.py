@@ -9,11 +9,13 @@
 # One network, fifteen subsets of scans, three regions, two distances that bear one name, and an answer to "is it
 # better?" that holds.
 #
+# **Question** how good is the network with every subset of scans, and how sure can we be of that?
+#
 # **Do** compute the subset table of the shipped weights, test the metrics against a library, and read longer runs.
 #
 # **Learn**
 # - to evaluate all subsets in one pass, and to prove that nothing is lost by it
-# - to say which HD95 you mean, and what an empty side counts for
+# - to say which [HD95](../docs/glossary.md#hd95) you mean, and what an empty side counts for
 # - to find the cases worth looking at
 # - to compare two methods with an interval, and to leave out what it does not allow you to say
 #
@@ -165,6 +167,11 @@ np.testing.assert_allclose(compute_dice(*batch).item(), dice(P, G), rtol=1e-6)
 #
 # **One false alarm.** A perfect prediction, and one small ball on the other side of the brain:
 
+# %% [markdown]
+# **Before you run**: a perfect prediction, and one tiny false ball far away. What will both HD95 be?
+#
+# <details><summary>Answer</summary>0 mm: the ball is less than one in twenty of the surface voxels.</details>
+
 # %%
 G = ball((14, 14, 20), 10)
 alarm = ball((33, 33, 20), 1)
@@ -191,6 +198,11 @@ assert all(a <= b for a, b in zip(curves["pooled"], curves["max_directed"], stri
 # **One side empty.** If the network finds nothing, or finds something where nothing is, there is no distance. Published
 # code disagrees about what to write, and the differences are not small (here for a BraTS volume's diagonal):
 
+# %% [markdown]
+# **Before you run**: the network finds nothing where something is. What will the HD95 be under five rules?
+#
+# <details><summary>Answer</summary>373.1, 1, 0, 0 mm, or left out: five code bases, one failure.</details>
+
 # %%
 nothing, diagonal = np.zeros_like(G), float(np.linalg.norm((240, 240, 155)))
 situations = {"missed (nothing predicted)": (nothing, G), "invented (nothing true)": (G, nothing),
@@ -205,7 +217,7 @@ assert max(np.nan_to_num(missed)) > 300 and 0 in missed, "one failure: the worst
 assert all(written[rule]["both empty"] == 0 for rule in EMPTY), "on nothing and nothing everybody agrees"
 
 # %% [markdown]
-# So every HD95 of the kit stands with its convention (`pooled/diagonal`), and a table of HD95 comes with the number of
+# So every HD95 of the kit stands with its [convention](../docs/glossary.md#convention) (`pooled/diagonal`), and a table of HD95 comes with the number of
 # cases in which one side was empty.
 #
 # ## 4 · The subset table
@@ -462,6 +474,17 @@ print("Cannot be told apart with these cases:", named(against_baseline[~against_
 # built and roughly what it is worth here. It says nothing about patients, and nothing about the paper's own numbers.
 # The same matrix at full size is open: no GPU was at hand when this was written.
 #
+# ## The answer
+
+# %% tags=["hide-input"]
+full, mean = table.loc["+".join(BRATS.modalities)], table.loc[MEAN]
+print(f"mean Dice over {len(names)} unseen cases: all four scans", full.round(2).to_dict(), " mean over subsets", mean.round(2).to_dict())
+
+# %% [markdown]
+# Very good with all scans, and for ET poor wherever T1ce is missing. How sure: the interval plots say which
+# differences between methods survive other cases and other seeds; of the parts of DMAF-Net, attention is the one that
+# clearly helps on these phantoms.
+#
 # ## In practice
 #
 # - For real evaluations: `python -m dmaf_lite evaluate --weights W --cohort PREPARED --out DIR`. Finished cases are
@@ -483,6 +506,29 @@ print("Cannot be told apart with these cases:", named(against_baseline[~against_
 # - read from a longer run that more modalities are better on average, and which single scan shows which region
 # - compared the parts of DMAF-Net by intervals, and said no more than they allow
 #
+# ## Five questions
+#
+# Answer first, then unfold. The cell below checks the answers against the numbers of this lesson.
+#
+# 1. How many subsets, and how many encoder passes per window?
+#    <details><summary>Answer</summary>15 subsets, 4 passes instead of 32.</details>
+# 2. HD95 of nothing against nothing?
+#    <details><summary>Answer</summary>0, under every rule.</details>
+# 3. Three p values 0.01, 0.04, 0.03: what does Holm make of the smallest?
+#    <details><summary>Answer</summary>0.03.</details>
+# 4. May we call a difference whose interval holds 0 a difference?
+#    <details><summary>Answer</summary>No.</details>
+# 5. Which single scan is best for ET in the longer run?
+#    <details><summary>Answer</summary>T1ce.</details>
+
+# %% tags=["check", "hide-input"]
+assert len(subsets) == 15 and subsets.sum() == 32
+assert all(written[rule]["both empty"] == 0 for rule in EMPTY)
+assert abs(holm([0.01, 0.04, 0.03])[0] - 0.03) < 1e-12
+assert not against_baseline.query("low <= 0 <= high")["clear"].any()
+assert single[methods[0]]["ET"].idxmax() == "T1ce"
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown] tags=["exercise"]

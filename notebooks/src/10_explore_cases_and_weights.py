@@ -8,6 +8,8 @@
 #
 # Three views that you control: a study, what a network makes of any subset of its scans, and a training.
 #
+# **Question** in a study that you can look at, what does the network lose with each scan?
+#
 # **Do** look through a study, switch scans off, read weights and confidence, and watch a training while it runs.
 #
 # **Learn**
@@ -102,6 +104,11 @@ assert explorer.read() == words, "and back again"
 # Outside the window everything is black or white, so a window can hide a lesion. By default $a$ and $b$ are the 1st and
 # the 99.5th percentile of the head.
 
+# %% [markdown]
+# **Before you run**: in the window from 0 to 100, which grey does the intensity 50 get?
+#
+# <details><summary>Answer</summary>127.5, half way.</details>
+
 # %%
 def greys(x, a, b):
     """Intensities -> greys from 0 to 255."""
@@ -182,6 +189,11 @@ modalities.choose(everything)
 # %%
 modalities.compute_all(modalities.masks[::-1][:subsets_computed], wait=True)
 known = {mask: answer for mask, answer in modalities.desk.known.items() if answer.dice}
+
+# %% [markdown]
+# **Before you run**: switch off one scan at a time. Whose loss will cost ET most?
+#
+# <details><summary>Answer</summary>T1ce's: it alone shows what enhances.</details>
 
 # %%
 loss = {}
@@ -279,7 +291,7 @@ if truth is not None:
 
 # %% [markdown]
 # A point on the diagonal would mean: of the voxels that the network calls 80 % sure, 80 % are right. A point below it is
-# **overconfident**. Look where the confidence is low:
+# **[overconfident](../docs/glossary.md#calibrated)**. Look where the confidence is low:
 
 # %% tags=["hide-input"]
 modalities
@@ -322,6 +334,17 @@ training.picture.index = len(log) // 2  # what a key does
 assert f"step {step}" in training.readout.value, "and the line reads what was logged there"
 
 # %% [markdown]
+# ## The answer
+
+# %% tags=["hide-input"]
+for name, lost in loss.items():
+    worst_region = max(lost, key=lost.get)
+    print(f"without {name:5s} {worst_region} loses most: {lost[worst_region]:+.2f} Dice")
+
+# %% [markdown]
+# You have seen it in the pictures, and the lines above say it in numbers (empty where few subsets were computed).
+# T1ce is worth most, to ET; the others are worth little *while the rest is there*, because they show partly the same.
+#
 # ## In practice
 #
 # - **Your own study**: `VolumeExplorer(folder_study("folder", "brats2020"))`, or set `case_folder` above. Any subset of
@@ -340,6 +363,29 @@ assert f"step {step}" in training.readout.value, "and the line reads what was lo
 # - computed all subsets of a study, and asked which scan was worth most to which region
 # - compared confidence with truth, and read a training off its curves
 #
+# ## Five questions
+#
+# Answer first, then unfold. The cell below checks the answers against the numbers of this lesson.
+#
+# 1. Which grey does the middle of a window get?
+#    <details><summary>Answer</summary>127.5.</details>
+# 2. What do the bars of one level sum to?
+#    <details><summary>Answer</summary>1.</details>
+# 3. A window has centre 40 and width 80. Where does it begin and end?
+#    <details><summary>Answer</summary>At 0 and 80.</details>
+# 4. Which way does the first index of a picture in LPS order grow?
+#    <details><summary>Answer</summary>To the patient's left, which is the right side of the picture.</details>
+# 5. Does 80 % confidence mean 80 % right?
+#    <details><summary>Answer</summary>Only if the network is calibrated; the diagram of section 5 shows whether it is.</details>
+
+# %% tags=["check", "hide-input"]
+assert greys(50, 0, 100) == 127.5
+np.testing.assert_allclose(full.mean_weights.sum(axis=1), 1, atol=0.01)
+assert (40 - 80 / 2, 40 + 80 / 2) == (0, 80)
+assert len(in_file) == 3 and explorer.frame.to_file.shape == (4, 4)
+assert 0 <= float(np.mean(full.confidence)) / 255 <= 1
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown] tags=["exercise"]

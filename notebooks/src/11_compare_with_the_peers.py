@@ -9,6 +9,8 @@
 # Four neighbours of DMAF-Net under one contract, one data path, one evaluator: what each of them does differently, what
 # it costs, and what a comparison may say.
 #
+# **Question** what do the neighbours do when a scan is missing, and what does it cost?
+#
 # **Do** take RFNet, mmFormer, PASSION and AdaMM apart, measure what they cost, and read a fair comparison.
 #
 # **Learn**
@@ -260,6 +262,12 @@ figures.show(fig, alt="Attention between the tokens of the four modalities, once
 # One line of the released code deserves a look. After the transformer the tokens lie in memory modality by modality, and
 # are *viewed* as a grid. What ends up in the first cells?
 
+# %% [markdown]
+# **Before you run**: tokens of four scans lie in memory scan by scan and are *viewed* as a grid. Which tokens will
+# lie in the first cell?
+#
+# <details><summary>Answer</summary>Tokens 0 to 3 of FLAIR, instead of token 0 of every scan.</details>
+
 # %%
 tokens = torch.stack([torch.arange(8.0) + 10 * m for m in range(4)])[None, ..., None]  # token t of modality m: 10 m + t
 for title, scrambled in (("here", False), ("released", True)):
@@ -374,7 +382,7 @@ figures.show(fig, alt="Truth, AdaMM's teacher with all four scans, and its stude
 #
 # The same tiny crop for all, in this notebook, on this machine: parameters, floating-point operations of one prediction,
 # the time of a training step (batch 2), and of one window under all fifteen subsets. The settings are those of the
-# comparison in the next section, read from its profile.
+# comparison in the next section, read from its [profile](../docs/glossary.md#profile).
 
 # %%
 from torch.utils.flop_counter import FlopCounterMode
@@ -401,6 +409,11 @@ def shortest(work):
         seconds.append(time.perf_counter() - began)
     return min(seconds[1:])
 
+
+# %% [markdown]
+# **Before you run**: mmFormer has 35 million parameters, RFNet 2.4. Will one prediction cost 15 times the operations?
+#
+# <details><summary>Answer</summary>No: nearly all of them sit in transformers that run on a handful of tokens.</details>
 
 # %%
 def cost(recipe):
@@ -548,6 +561,17 @@ for verdict, lines_of_it in verdicts.items():
 # imbalanced missing rates most of AdaMM's adapters would never be trained. PASSION and DMAF-Net were made for exactly that
 # condition, which is not theirs to win here.
 #
+# ## The answer
+
+# %% tags=["hide-input"]
+print(f"parameters in millions: {costs['million parameters'].round(1).to_dict()}")
+print(f"times the baseline's operations: {(costs['GFLOP'] / costs['GFLOP'].iloc[0]).round(1).to_dict()}")
+
+# %% [markdown]
+# RFNet multiplies features of the missing scan by gates, and they are 0; mmFormer lets its tokens take part as zeros
+# with a position; PASSION gives more weight to who lags; AdaMM has a set of adapters for each incomplete set of
+# scans. What that costs, say the numbers above; what it is worth under one small budget, the intervals of section 7.
+#
 # ## In practice
 #
 # - Any pair of the table in section 1, by name: `python -m dmaf_lite train --network rfnet --objective passion ...`.
@@ -562,6 +586,29 @@ for verdict, lines_of_it in verdicts.items():
 # - measured operations and times under the same conditions, and found three different orders
 # - read a comparison under one budget, with intervals, and wrote down what it cannot say
 #
+# ## Five questions
+#
+# Answer first, then unfold. The cell below checks the answers against the numbers of this lesson.
+#
+# 1. How many sets of adapters has AdaMM for four scans?
+#    <details><summary>Answer</summary>14: every incomplete, non-empty set.</details>
+# 2. How many parameters has the RFNet of PASSION's code?
+#    <details><summary>Answer</summary>2.4 million; the original has 9.0.</details>
+# 3. Does mmFormer's attention skip a missing scan?
+#    <details><summary>Answer</summary>No, its tokens get a share.</details>
+# 4. What is the length of PASSION's β, whatever happens?
+#    <details><summary>Answer</summary>√M: it is normalised.</details>
+# 5. May the published numbers stand in our table?
+#    <details><summary>Answer</summary>No: other data, other budgets, other rules.</details>
+
+# %% tags=["check", "hide-input"]
+assert len(adapters) == 2**BRATS.M - 2 == 14
+assert round(counted["RFNet in PASSION"] / 1e6, 1) == 2.4 and round(counted["RFNet, original"] / 1e6, 1) == 9.0
+assert missing.mean() > 0
+torch.testing.assert_close(by_package.square().sum(), torch.tensor(4.0))
+assert set(methods).isdisjoint({"published"})
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown] tags=["exercise"]

@@ -8,6 +8,8 @@
 #
 # Published tables give one method numbers that differ by tens of points. Most of that is no difference between networks.
 #
+# **Question** why do published numbers of one and the same method disagree?
+#
 # **Do** read published tables beside each other, and score one prediction under the rules of four code bases.
 #
 # **Learn**
@@ -82,6 +84,12 @@ print("imbalanced:", (published_rows()["condition"] == "imbalanced").sum(), "row
 # The same name, the same data set, and numbers that differ by tens of points from table to table. Before asking which
 # network is better, ask whether a table agrees with itself. Two of them print all fifteen subsets:
 
+# %% [markdown]
+# **Before you run**: two tables print all fifteen subsets and their mean. Will the printed mean be the mean of what
+# is printed?
+#
+# <details><summary>Answer</summary>For one of them, yes, to a rounding; for the other not quite.</details>
+
 # %%
 printed = published_rows().query("dataset == 'BraTS2020' and metric == 'Dice %' and subset != 'avg15'")
 recomputed = printed.groupby(["method", "region"])["value"].mean().unstack()[regions]
@@ -121,6 +129,11 @@ unseen = sorted(name for part in split.values() for name in part)  # the shipped
 enhancing = {name: int(BRATS.region_mask(cohort.read(name)[1], "ET").sum()) for name in unseen}
 predictions = {name: predict(name) for name in sorted(unseen, key=enhancing.get)[:cases_conventions]}
 print("voxels of enhancing tumour:", {name: enhancing[name] for name in predictions})
+
+# %% [markdown]
+# **Before you run**: one prediction, four rules. For which region will the mean HD95 differ most?
+#
+# <details><summary>Answer</summary>ET: it is the region that is empty on one side most often.</details>
 
 # %%
 def scored(name, settings):
@@ -177,6 +190,17 @@ print(f"HD95 of ET in mm, one prediction ({worst['case']}, from {worst['subset']
 # - **printed means** that are not the mean of the printed subsets, as in section 1;
 # - **networks that share only a name**: RFNet with 9.0 or 2.4 million parameters, as in lesson 11.
 #
+# ## The answer
+
+# %% tags=["hide-input"]
+spread = {region: (summary["hd95"][region].min(), summary["hd95"][region].max()) for region in regions}
+print("HD95 in mm of the same predictions, smallest and largest of four rules:",
+      {region: f"{low:.1f} to {high:.1f}" for region, (low, high) in spread.items()})
+
+# %% [markdown]
+# Because they measure different things under one name: the rule for an empty side, what is looked at,
+# post-processing, the split, and networks that share only a name. One and the same prediction gets the numbers above.
+#
 # ## In practice
 #
 # - Score as another code base does: `python -m dmaf_lite evaluate --convention adamm ...`; the table names it.
@@ -188,6 +212,29 @@ print(f"HD95 of ET in mm, one prediction ({worst['case']}, from {worst['subset']
 # - found tables that do not agree with themselves
 # - scored one prediction under the rules of four code bases
 #
+# ## Five questions
+#
+# Answer first, then unfold. The cell below checks the answers against the numbers of this lesson.
+#
+# 1. Of two tables that print all subsets, whose printed mean is the mean of its rows, to a rounding?
+#    <details><summary>Answer</summary>RFNet's.</details>
+# 2. How many subsets stand behind `avg15`?
+#    <details><summary>Answer</summary>15.</details>
+# 3. Kit and PASSION: which Dice do they give the same prediction?
+#    <details><summary>Answer</summary>The same.</details>
+# 4. What does an empty side cost at most in a table of HD95?
+#    <details><summary>Answer</summary>The diagonal of the volume.</details>
+# 5. Which two things does a published number need beside it?
+#    <details><summary>Answer</summary>Its data with the split, and its rules; better also the training condition.</details>
+
+# %% tags=["check", "hide-input"]
+assert apart.loc["RFNet"].max() < 0.02 < apart.loc["mmFormer"].max()
+assert (printed.groupby(["method", "region"])["subset"].nunique() == 15).all()
+np.testing.assert_allclose(*same)
+assert max(at.values()) <= max(diagonal_mm(cohort.meta(name)["original_shape"], (3, 3, 3)) for name in predictions) + 1e-6
+assert {"dataset", "split", "condition"} <= set(published_rows().columns)
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown] tags=["exercise"]

@@ -32,6 +32,7 @@ mathjax2_config = {
 
 html_theme = "sphinx_book_theme"
 html_title = "DMAF-lite"
+html_context = {"default_mode": "light"}  # figures are drawn on white; the reader may switch
 html_static_path = ["_theme/static"]
 html_css_files = ["book.css"]
 html_js_files = ["book.js"]
