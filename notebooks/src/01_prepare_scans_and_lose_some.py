@@ -486,7 +486,9 @@ assert np.array_equal(tables["exact"].sum(), counts)
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 1.1 · Regions from classes
-# Turn an internal label map (0 background, 1 necrosis, 2 oedema, 3 enhancing tumour) into the three regions.
+# Turn an internal label map (0 background, 1 NCR/NET, 2 ED, 3 ET) into the three regions:
+# $$ \text{WT} = \{1, 2, 3\}, \qquad \text{TC} = \{1, 3\}, \qquad \text{ET} = \{3\} . $$
+# Expect: `regions(np.array([0, 1, 2, 3]))["TC"]` is `[False, True, False, True]`.
 
 # %% tags=["exercise"]
 def regions(label):
@@ -500,7 +502,9 @@ exercises.check_1_1(regions)
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 1.2 · z-score any background
-# Normalise a scan over its own foreground. Its background is the value of its first voxel, and may be anything.
+# Normalise a scan over its own foreground $\Omega$, exactly 0 outside it:
+# $$ \tilde x = (x - \mu_\Omega) / \sigma_\Omega . $$
+# The background is the value of the first voxel, and may be anything. Expect: mean 0 and deviation 1 inside.
 
 # %% tags=["exercise"]
 def normalise(image):
@@ -516,7 +520,8 @@ exercises.check_1_2(normalise)
 # %% [markdown] tags=["exercise"]
 # ### Exercise 1.3 · Drop some of what is there
 # A *complete* cohort is trained on by dropping scans at random, anew in every step. Draw a random non-empty subset of
-# the scans that a study has, every one with the same chance.
+# the scans that a study has, every non-empty subset with the same chance. Expect: from two scans there are three subsets,
+# each in about a third of the draws.
 
 # %% tags=["exercise"]
 def drop(available, rng):

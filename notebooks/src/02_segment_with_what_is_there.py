@@ -529,7 +529,9 @@ assert (torch.tensor(0.0) * torch.nan).isnan()
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 2.1 · The mean over what is there
-# Fuse a dense array in which missing scans may hold anything, NaN too. (Mind that $0 \cdot \text{NaN}$ is NaN.)
+# Fuse a dense array in which missing scans may hold anything, NaN too:
+# $$ f = \frac{1}{k} \sum_{m:\, a_m = 1} e^m, \qquad k = \sum_m a_m . $$
+# Mind that $0 \cdot \text{NaN}$ is NaN. Expect: scans 1, 3 and a missing one give 2.
 
 # %% tags=["exercise"]
 def mean_over_available(e, available):
@@ -544,7 +546,8 @@ exercises.check_2_1(mean_over_available)
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 2.2 · List the pairs
-# Give the packed order of an availability table: by modality first, then by study.
+# Give the packed order of an availability table: by modality first, then by study. Expect: `[[True, True], [False, True]]`
+# gives `[(0, 0), (0, 1), (1, 1)]`, as (study, modality).
 
 # %% tags=["exercise"]
 def list_pairs(available):
@@ -559,7 +562,9 @@ exercises.check_2_2(list_pairs)
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 2.3 · Soft Dice loss
-# The formula DL of section 4, for one study. A class that is absent and not predicted costs nothing.
+# For one study, with probabilities $p$, one-hot label $y$, $V$ voxels and $N_c = \sum_v y_{c,v}$:
+# $$ \text{DL} = 1 - \frac1K \sum_c \frac{2 \sum_v p_{c,v}\, y_{c,v} + s}{\sum_v p_{c,v} + N_c + s} . $$
+# Expect: a perfect prediction costs 0, and so does a class that is absent and not predicted (with $s = 1$).
 
 # %% tags=["exercise"]
 def soft_dice_loss(p, y, s=1.0):

@@ -540,7 +540,9 @@ assert torch.equal(fast_f[0], packed[pairs.study == 0][0])
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 3.1 · Weights over what is there
-# A softmax over the second axis in which missing modalities get exactly 0, whatever lies in their place.
+# A softmax over the second axis in which missing modalities get exactly 0, whatever lies in their place:
+# $$ A_m = \frac{\exp S_m}{\sum_{j\ \mathrm{there}} \exp S_j} . $$
+# Expect: equal scores of two available scans give 0.5 and 0.5; a NaN in a missing one changes nothing.
 
 # %% tags=["exercise"]
 def masked_softmax(scores, available):
@@ -555,14 +557,16 @@ exercises.check_3_1(masked_softmax)
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 3.2 · Fuse
-# The weighted sum of section 5 for a dense batch, whose holes may hold NaN. Use your answer to 3.1.
+# The weighted sum $f = \sum_{m\ \mathrm{there}} A_m \odot e^m$ for a dense batch, whose holes may hold NaN. The weights are those
+# of exercise 3.1; write them again here. Expect: one scan alone is passed on unchanged.
 
 # %% tags=["exercise"]
 def fuse(e, scores, available):
     """e and scores [B, M, C], available bool [B, M] -> f [B, C]."""
     # >>> your turn: 3.2 fill the holes, weigh, add
     e = torch.where(available[:, :, None], e, 0.0)
-    return (masked_softmax(scores, available) * e).sum(1)
+    weights = torch.where(available[:, :, None], scores, -torch.inf).softmax(1)
+    return (weights * e).sum(1)
     # <<<
 
 # %% tags=["exercise"]

@@ -492,7 +492,9 @@ assert 1 not in kept.study.tolist() and 3 not in kept.study.tolist()
 # %% [markdown] tags=["exercise"]
 # ### Exercise 4.1 · Covariance of the channels
 #
-# `X` is `[V, d]`. Give the `[d, d]` covariance of equation (4.1).
+# `X` is `[V, d]`. Give the `[d, d]` covariance of its columns:
+# $$ \mathrm{Cov}(X) = \frac{(X - \bar X)^\top (X - \bar X)}{V - 1} . $$
+# Expect: the rows (1, 2), (3, 2), (5, 8) give ((4, 6), (6, 12)).
 
 # %% tags=["exercise"]
 def my_covariance(X):
@@ -510,7 +512,9 @@ exercises.check_4_1(my_covariance)
 # ### Exercise 4.2 · Weights along edges
 #
 # `scores` is `[V, V]`, `edges` bool `[V, V]`. Give attention weights: rows sum to 1, and exactly 0 where there is
-# no edge.
+# no edge:
+# $$ A_{ij} = \frac{\exp s_{ij}}{\sum_{k \in N(i)} \exp s_{ik}} \ \text{ for } j \in N(i), \text{ else } 0 . $$
+# Expect: equal scores and two edges give 0.5 and 0.5.
 
 # %% tags=["exercise"]
 def edge_weights(scores, edges):
@@ -527,7 +531,7 @@ exercises.check_4_2(edge_weights)
 # ### Exercise 4.3 · Choose the neighbours
 #
 # `f` is `[V, d]`. Give the bool adjacency `[V, V]`: row $i$ is True at $i$ itself and at the `K - 1` other nodes of
-# largest cosine similarity with $f_i$.
+# largest cosine similarity $f_i^\top f_j / (\lVert f_i \rVert \lVert f_j \rVert)$ with $f_i$. Expect: K = 1 gives the identity.
 
 # %% tags=["exercise"]
 def choose_neighbours(f, K):

@@ -441,7 +441,9 @@ assert teachers.grad is None
 # %% [markdown] tags=["exercise"]
 # ### Exercise 5.1 · Soft membership
 #
-# `label` is integer `[8, 8, 8]`. Give shares `[K, 2, 2, 2]`, equation (5.1).
+# `label` is integer `[8, 8, 8]`. Give shares `[K, 2, 2, 2]`, with $\Omega_i$ the 4 x 4 x 4 fine voxels of the coarse voxel $i$:
+# $$ y(i, c) = \frac{1}{|\Omega_i|} \sum_{v \in \Omega_i} [\,\mathrm{label}(v) = c\,] . $$
+# Expect: one voxel of a class gives the share 1/64, and the shares of a voxel sum to 1.
 
 # %% tags=["exercise"]
 def membership(label, K):
@@ -458,8 +460,9 @@ exercises.check_5_1(membership)
 # %% [markdown] tags=["exercise"]
 # ### Exercise 5.2 · Prototypes without 0/0
 #
-# `e` is `[d, V]`, `y` is `[K, V]`. Give `[K, d]`, equation (5.2), exactly 0 where a class is absent, with finite
-# gradients.
+# `e` is `[d, V]`, `y` is `[K, V]`. Give `[K, d]`, exactly 0 where a class is absent, with finite gradients:
+# $$ p_c = \frac{\sum_i y(i, c)\, e(i)}{\sum_i y(i, c)} . $$
+# Expect: a class in one voxel has that voxel's feature, however small its share.
 
 # %% tags=["exercise"]
 def class_means(e, y):
@@ -476,8 +479,10 @@ exercises.check_5_2(class_means)
 # %% [markdown] tags=["exercise"]
 # ### Exercise 5.3 · The gap
 #
-# `p` and `q` are `[K, d]`, `present` is bool `[K]`. Give $L_{proto}$, equation (5.3), for the student `p` and the
-# teacher `q`.
+# `p` and `q` are `[K, d]`, `present` is bool `[K]`. Give the loss of the student `p` towards the teacher `q`, which gets no
+# gradient:
+# $$ L_{proto} = \frac{1}{|\mathcal C|} \sum_{c \in \mathcal C} \bigl(1 - \cos(p_c, \mathrm{sg}\; q_c)\bigr) . $$
+# Expect: equal prototypes cost 0, opposite ones 2.
 
 # %% tags=["exercise"]
 def proto_gap(p, q, present):
@@ -491,17 +496,32 @@ def proto_gap(p, q, present):
 exercises.check_5_3(proto_gap)
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 5.4 · Try it
+# ### Exercise 5.4 · A teacher that moves
 #
-# In section 6 the teacher stands still. Compute it anew in every step instead, from the moving encoders and without
-# `detach`. Does $L_{proto}$ fall faster? Why is that no good news?
+# In section 6 the teacher stands still. Let it move instead: the teacher is the mean of the students' prototypes and is
+# **not** detached. `p` is `[M, K, d]`, the prototypes of $M$ students. Give
+# $$ L = \frac{1}{M K} \sum_{m, c} \bigl(1 - \cos(p^m_c, \bar p_c)\bigr), \qquad \bar p_c = \frac1M \sum_m p^m_c , $$
+# with gradients through the teacher, too. The next cell lets random prototypes follow it. Expect: the loss falls to nearly
+# 0, whether the classes stay apart or not; nothing in it tells classes apart. Is that good news?
 #
 # <details><summary>Answer</summary>
 #
-# Teacher and students may now meet anywhere, also where nothing tells the classes apart. Only the segmentation loss,
-# which is absent here, would object.
+# No. Teacher and students may meet anywhere, also where two classes are the same. Only the segmentation loss, which is
+# absent here, would object. That is why the teacher is detached and held by the segmentation loss.
 #
 # </details>
+
+# %% tags=["exercise"]
+def moving_teacher(p):
+    """Prototypes p [M, K, d] -> the loss, with gradients to students and teacher."""
+    # >>> your turn: 5.4 a mean that is not detached, then one minus cosine
+    teacher = p.mean(0, keepdim=True)
+    return (1 - F.cosine_similarity(p, teacher, dim=2)).mean()
+    # <<<
+
+
+# %% tags=["exercise"]
+exercises.check_5_4(moving_teacher)
 
 # %% [markdown]
 # ## Next

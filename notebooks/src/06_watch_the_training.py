@@ -493,7 +493,9 @@ assert 1 - np.tanh(s.alpha * max(0, -0.3)) == 1
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 6.1 · Track with bias correction
-# Return the corrected track after the last value; `None` means that the modality was absent in that step.
+# Return the corrected track after the last value; `None` means that the modality was absent in that step:
+# $$ D \leftarrow \rho\, D + (1 - \rho)\, d, \qquad \hat D = \frac{D}{1 - \rho^{n}}, \qquad n \text{ values seen} . $$
+# Expect: any number of values of 1 gives 1.
 
 # %% tags=["exercise"]
 def tracked(values, rho):
@@ -511,7 +513,9 @@ exercises.check_6_1(tracked)
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 6.2 · Update factors
-# From the corrected gaps to $\gamma$, by way of the relative gap of section 3.
+# From the corrected gaps to $\gamma$:
+# $$ r^m = D^m / \mathrm{mean}_j D^j - 1, \qquad \gamma^m = 1 - \tanh\big(\alpha \max(0, -r^m)\big) . $$
+# Expect: equal gaps give 1 for all; who is ahead (small gap) gets less than 1.
 
 # %% tags=["exercise"]
 def update_factors(D, alpha):

@@ -543,7 +543,9 @@ assert w[warm - 1] == 1 and warm <= max(1, round(0.1 * steps) + 1)
 # %% [markdown] tags=["exercise"]
 # ### Exercise 7.1 · The sum
 # Add up an objective: mean over studies, sum over modalities, each term times its weight (a number, or one per
-# modality).
+# modality):
+# $$ \mathcal L = \frac1B \sum_b \sum_t \sum_m w_{t,m}\, L_{t,b,m} . $$
+# Expect: one term of values 1 and 3 with weight 1 gives 2.
 
 # %% tags=["exercise"]
 def add_up(terms):
@@ -562,7 +564,10 @@ exercises.check_7_1(add_up)
 # %% [markdown] tags=["exercise"]
 # ### Exercise 7.2 · Clip the gradient
 # Shorten all gradients by one common factor, so that their norm taken together is at most `limit`. A parameter that
-# took no part has `None`, and keeps it.
+# took no part has `None`, and keeps it:
+# $$ g \leftarrow g \cdot \min\!\Big(1, \frac{\text{limit}}{\lVert g \rVert}\Big), \qquad
+#    \lVert g \rVert^2 = \sum_\theta \lVert g_\theta \rVert^2 . $$
+# Expect: gradients (3, 0) and (4) have the norm 5; with limit 1 each is divided by 5.
 
 # %% tags=["exercise"]
 def clip(gradients, limit):

@@ -533,7 +533,9 @@ assert single[methods[0]]["ET"].idxmax() == "T1ce"
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 9.1 · One side empty
-# HD95 (pooled) from the directed distances, where an empty array is an empty side: both empty 0, one empty `penalty`.
+# HD95 (pooled) from the directed distances, where an empty array is an empty side:
+# $$ Q_{95}\big( \{d(p, G)\} \cup \{d(g, P)\} \big), \quad \text{both empty: } 0, \quad \text{one empty: the penalty} . $$
+# Expect: `pooled_hd95([], [], 373.0)` is 0, `pooled_hd95([], [2.0], 373.0)` is 373.
 
 # %% tags=["exercise"]
 def pooled_hd95(to_truth, to_prediction, penalty):
@@ -551,7 +553,8 @@ exercises.check_9_1(pooled_hd95)
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 9.2 · The mean by size
-# From the Dice of each subset to the mean over subsets of one scan, of two, and so on.
+# From the Dice of each subset to the mean over subsets of one scan, of two, and so on. Expect: `{"FLAIR": 0.6, "T2": 0.4,
+# "FLAIR+T2": 0.8}` gives `{1: 0.5, 2: 0.8}`.
 
 # %% tags=["exercise"]
 def mean_by_size(table):
@@ -569,7 +572,9 @@ exercises.check_9_2(mean_by_size)
 # %% [markdown] tags=["exercise"]
 # ### Exercise 9.3 · Holm's correction
 # The smallest of $n$ p values is multiplied by $n$, the next by $n - 1$, and so on; none may end up below one that was
-# smaller, and none above 1.
+# smaller, and none above 1:
+# $$ \tilde p_{(i)} = \max_{j \le i}\ \min\big(1, (n - j + 1)\, p_{(j)}\big) . $$
+# Expect: 0.01, 0.04, 0.03 become 0.03, 0.06, 0.06.
 
 # %% tags=["exercise"]
 def holm_correction(p):

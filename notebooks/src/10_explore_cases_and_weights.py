@@ -390,8 +390,9 @@ assert 0 <= float(np.mean(full.confidence)) / 255 <= 1
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 10.1 · A window by centre and width
-# Radiologists name a window by its centre $c$ and width $w$: it runs from $c - w/2$ to $c + w/2$. Give the greys, from 0
-# to 255.
+# Radiologists name a window by its centre $c$ and width $w$: it runs from $c - w/2$ to $c + w/2$. Give the greys:
+# $$ g = 255 \cdot \mathrm{clip}\Big(\frac{x - (c - w/2)}{w},\, 0,\, 1\Big) . $$
+# Expect: the centre becomes 127.5.
 
 # %% tags=["exercise"]
 def windowed(x, centre, width):
@@ -406,7 +407,9 @@ exercises.check_10_1(windowed)
 # %% [markdown] tags=["exercise"]
 # ### Exercise 10.2 · Who lost most
 # From the Dice of each subset, find the scan whose loss hurts most: mean over all subsets that hold it (and at least one
-# other scan) of the Dice with it minus the Dice without it.
+# other scan) of the Dice with it minus the Dice without it:
+# $$ \mathrm{worth}(m) = \mathrm{mean}_{S \ni m,\, |S| > 1}\ \big(\mathrm{Dice}(S) - \mathrm{Dice}(S \setminus m)\big) . $$
+# Expect: the name with the largest worth.
 
 # %% tags=["exercise"]
 def most_missed(table):
@@ -423,14 +426,33 @@ def most_missed(table):
 exercises.check_10_2(most_missed)
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 10.3 · A question
-# You choose the map *weight of T1ce*: bright all over the brain, not only in the rim. Does the network waste T1ce?
+# ### Exercise 10.3 · How much does a scan add?
+# A weight says how much of a scan's *features* goes into the sum $f = \sum_m A_m \odot e^m$, and the features may be large or
+# small. Give the share of each scan in the sum:
+# $$ c_m = \frac{\lVert A_m \odot e^m \rVert}{\sum_j \lVert A_j \odot e^j \rVert} . $$
+# Expect: two scans with equal weights, one with features ten times as large, have the shares 1/11 and 10/11.
+
+# %% tags=["exercise"]
+def shares(weights, features):
+    """Weights and features [M, ...] -> shares [M] that sum to 1."""
+    # >>> your turn: 10.3 the norm of each product, divided by their sum
+    sizes = np.sqrt(((weights * features) ** 2).reshape(len(weights), -1).sum(1))
+    return sizes / sizes.sum()
+    # <<<
+
+# %% tags=["exercise"]
+exercises.check_10_3(shares)
+
+# %% [markdown] tags=["exercise"]
+# ### Exercise 10.4 · A question
+# In a picture of *weight of T1ce*, T1ce's weight is high all over the brain, not only in the rim. Does the network waste
+# T1ce?
 #
 # <details><summary>Answer</summary>
 #
-# Weights are made on a coarse grid of tokens (lesson 03, $4^3$ per window) and stretched to full size: they cannot follow a
-# rim. And a weight says how much of a scan's *features* goes into the sum, not how much of its picture: the features of
-# T1ce may be large or small there. What a scan is worth, you see by taking it away.
+# Not by that picture alone. Weights are made on a coarse grid of tokens (lesson 03, $4^3$ per window) and stretched to full
+# size: they cannot follow a rim. And by exercise 10.3 a large weight may multiply small features. What a scan is worth,
+# you see by taking it away.
 #
 # </details>
 

@@ -613,7 +613,9 @@ assert set(methods).isdisjoint({"published"})
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 11.1 · The mean of a region
-# $\phi_{k,m}$ of section 2 for flat volumes, without holding $K M$ masked maps: one `einsum` and one division.
+# For flat volumes, without holding $K M$ masked maps (one `einsum` and one division):
+# $$ \phi_{k,m} = \frac{\tfrac1V \sum_v \pi_k(v)\, y_m(v)}{\tfrac1V \sum_v \pi_k(v) + 10^{-7}} . $$
+# Expect: a region that is certain in one voxel has that voxel's feature.
 
 # %% tags=["exercise"]
 def mean_of_regions(pi, y):
@@ -628,7 +630,10 @@ exercises.check_11_1(mean_of_regions)
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 11.2 · The balance
-# One epoch of PASSION's $\beta$ (section 4), with tensors.
+# One epoch of PASSION's $\beta$, with tensors:
+# $$ RP_m = 1 - \frac{D_m}{\mathrm{mean}_j D_j}, \qquad c = \mathrm{clip}(\beta - \eta\, RP,\ 0.1,\ 4), \qquad
+#    \beta \leftarrow \sqrt{M}\, \frac{c}{\lVert c \rVert} . $$
+# Expect: equal distances leave $\beta = (1, 1, 1, 1)$ as it is.
 
 # %% tags=["exercise"]
 def new_beta(beta, D, eta):

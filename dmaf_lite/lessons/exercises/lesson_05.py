@@ -56,3 +56,25 @@ def check_5_3(proto_gap: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     to_p, to_q = torch.autograd.grad(proto_gap(p, q, three), (p, q), allow_unused=True)
     assert to_p is not None and (to_p[three] != 0).any(), "the student must learn"
     assert to_q is None or (to_q == 0).all(), "the teacher gets no gradient: detach it"
+
+
+@exercise("5.4")
+def check_5_4(moving_teacher: Callable) -> None:
+    """The value, gradients through the teacher, and what becomes of prototypes that follow it."""
+    p = _numbers(3, 4, 6).requires_grad_()
+    loss = moving_teacher(p)
+    wanted = (1 - F.cosine_similarity(p, p.mean(0, keepdim=True), dim=2)).mean()
+    assert torch.allclose(loss, wanted, atol=1e-5), "the mean over students and classes of one minus the cosine"
+    mine, = torch.autograd.grad(loss, p, retain_graph=True)
+    theirs, = torch.autograd.grad(wanted, p)
+    assert torch.allclose(mine, theirs, atol=1e-5), "the teacher moves, too: do not detach it"
+    assert moving_teacher(torch.ones(3, 4, 6)).item() < 1e-5, "where all prototypes are the same, it is content"
+    free = _numbers(3, 4, 6).clone().requires_grad_()
+    start = moving_teacher(free).item()
+    optimizer = torch.optim.Adam([free], lr=0.1)
+    for _ in range(60):
+        optimizer.zero_grad()
+        moving_teacher(free).backward()
+        optimizer.step()
+    end = moving_teacher(free).item()
+    print(f"the loss falls from {start:.2f} to {end:.3f}; nothing in it has kept the classes apart")

@@ -1,4 +1,4 @@
-"""Checks of lesson 10: a window by centre and width, and the scan that is missed most."""
+"""Checks of lesson 10: a window by centre and width, the scan that is missed most, what a scan adds."""
 
 from __future__ import annotations
 
@@ -39,3 +39,18 @@ def check_10_2(most_missed: Callable) -> None:
     odd = {frozenset({"T1ce", "T1", "T2"}): 0.35, frozenset(names): 0.35, frozenset({"FLAIR", "T1ce", "T2"}): 0.1}
     full = table(lambda s: odd.get(s, 0.3 * ("FLAIR" in s)))
     assert most_missed(full) == "FLAIR", "all subsets count, not the full one only"
+
+
+@exercise("10.3")
+def check_10_3(shares: Callable) -> None:
+    """Norms of products, whatever the shape, summing to 1."""
+    weights, features = np.full((2, 3, 4), 0.5), np.ones((2, 3, 4))
+    features[1] *= -10  # large and negative
+    found = np.asarray(shares(weights, features))
+    assert found.shape == (2,), "one share per scan"
+    assert abs(found.sum() - 1) < 1e-6, "the shares sum to 1"
+    assert np.allclose(found, [1 / 11, 10 / 11]), "equal weights, but the second scan's features are ten times as large"
+    weights[0] = 0
+    assert np.allclose(shares(weights, features), [0, 1]), "a weight of 0 adds nothing"
+    uneven = np.array([[0.0, 5.0], [3.0, 4.0]])
+    assert np.allclose(shares(np.ones((2, 2)), uneven), [0.5, 0.5]), "the norm of the product, not its mean"

@@ -46,8 +46,21 @@ def by_distance(p, q, present):
     return (p - q.detach())[present].square().mean()
 
 
+def detached_teacher(p):
+    return (1 - F.cosine_similarity(p, p.mean(0, keepdim=True).detach(), dim=2)).mean()
+
+
+def teacher_of_all_classes(p):
+    return (1 - F.cosine_similarity(p, p.mean((0, 1), keepdim=True), dim=2)).mean()
+
+
+def sum_over_students(p):
+    return (1 - F.cosine_similarity(p, p.mean(0, keepdim=True), dim=2)).sum(0).mean()
+
+
 WRONG = {
     "5.1": (nearest, any_voxel, winner),
     "5.2": (zero_by_zero, clamped_mass, hard_mean),
     "5.3": (teacher_learns, absent_counts, by_distance),
+    "5.4": (detached_teacher, teacher_of_all_classes, sum_over_students),
 }

@@ -33,7 +33,22 @@ def missed_least(table):
     return min(names, key=worth)
 
 
+def by_weight_alone(weights, features):
+    sizes = weights.reshape(len(weights), -1).sum(1)
+    return sizes / sizes.sum()
+
+
+def by_mean(weights, features):
+    sizes = np.abs((weights * features).reshape(len(weights), -1).mean(1))
+    return sizes / sizes.sum()
+
+
+def not_divided(weights, features):
+    return np.sqrt(((weights * features) ** 2).reshape(len(weights), -1).sum(1))
+
+
 WRONG = {
     "10.1": (not_clipped, twice_as_wide, starts_at_the_centre),
     "10.2": (best_alone, full_set_only, missed_least),
+    "10.3": (by_weight_alone, by_mean, not_divided),
 }
