@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dmaf_lite.base.door import leave
-from dmaf_lite.phantom.brain.recipe import BrainSettings, case_name, holds_cohort, write_brain_cohort
+from dmaf_lite.phantom.brain.recipe import case_name, holds_cohort, write_brain_cohort
+from dmaf_lite.phantom.brain.settings import INGREDIENTS, BrainSettings
+from dmaf_lite.phantom.brain.settings import KINDS as RANDOMISED
 from dmaf_lite.phantom.heart.heart_cohort import has_heart, holds_hearts, write_heart_cohort
 from dmaf_lite.phantom.heart.hearts import HeartSettings
 
@@ -55,6 +57,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--spacing", type=float, metavar="MM",
                         help="voxel edge; brains: 3 for the lessons (default), 1 as in BraTS; hearts, in plane: "
                              "2 (default), 0.75 as in MyoPS 2020")
+    parser.add_argument("--randomise", choices=(*RANDOMISED, "mixed"), default=BrainSettings.randomise,
+                        help="brains: draw contrast, tumour, scanner and more anew for every case "
+                             "(default %(default)s)")
+    parser.add_argument("--leave-out", nargs="+", choices=INGREDIENTS, default=(), metavar="INGREDIENT",
+                        help=f"do not draw these anew: {', '.join(INGREDIENTS)}")
     parser.add_argument("--workers", type=int, help="processes; 0 works in this one (default: one per core, at most 8)")
     parser.add_argument("--again", action="store_true", help="make also what is there already")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
@@ -65,7 +72,12 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> int:
     """Do what the command line asks; returns the exit status."""
     kind = KINDS[args.kind]
-    settings = kind.settings() if args.spacing is None else kind.settings(spacing=args.spacing)
+    given = {} if args.spacing is None else {"spacing": args.spacing}
+    if args.kind == "brain":
+        given |= {"randomise": args.randomise, "leave_out": tuple(args.leave_out)}
+    elif args.randomise != "off" or args.leave_out:
+        raise ValueError(f"--randomise and --leave-out are for brains; leave them out for --kind {args.kind}")
+    settings = kind.settings(**given)
     if args.dry_run:
         there = 0
         if kind.holds(args.out, args.seed, settings) and not args.again:

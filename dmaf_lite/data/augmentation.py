@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dmaf_lite.data.scan_augmentation import ScanChange, change_scans, draw_scans
+
 PLANES = ((0, 1), (1, 2), (0, 2))  # pairs of the axes D, H, W
 
 
@@ -29,17 +31,25 @@ class AugmentationSettings:
     # Degrees: in one plane, by U(-rotation, rotation).  Published: 10.  Off by default: the shipped weights and the
     # tables of the kit were made without it.
     rotation: float = 0.0
+    # Strength of the changes of each scan by itself, see scan_augmentation.py; 1 full, 0 none.
+    scans: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.scans < 0:
+            raise ValueError(f"scans is {self.scans}; expected 0 (off), 1 (full) or between")
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """One drawn change: which axes to flip, gain[M], shift[M], and a rotation in a plane of two axes, in degrees."""
+    """One drawn change: which axes to flip, gain[M], shift[M], a rotation in a plane of two axes, in degrees, and how
+    each scan changes by itself."""
 
     flips: tuple[int, ...]
     gain: np.ndarray
     shift: np.ndarray
     plane: tuple[int, int] = PLANES[0]
     angle: float = 0.0
+    scans: ScanChange | None = None
 
 
 def draw(rng: np.random.Generator, modalities: int, settings: AugmentationSettings) -> Augmentation:
@@ -48,7 +58,10 @@ def draw(rng: np.random.Generator, modalities: int, settings: AugmentationSettin
     gain = rng.uniform(1 - settings.gain, 1 + settings.gain, modalities).astype(np.float32)
     shift = rng.uniform(-settings.shift, settings.shift, modalities).astype(np.float32)
     plane = PLANES[rng.integers(len(PLANES))]
-    return Augmentation(flips, gain, shift, plane, float(rng.uniform(-settings.rotation, settings.rotation)))
+    angle = float(rng.uniform(-settings.rotation, settings.rotation))
+    # Drawn last: switching it on leaves the rest as it was.
+    scans = draw_scans(rng, modalities, settings.scans) if settings.scans else None
+    return Augmentation(flips, gain, shift, plane, angle, scans)
 
 
 def apply(change: Augmentation, images: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,6 +69,8 @@ def apply(change: Augmentation, images: Tensor, label: Tensor) -> tuple[Tensor, 
 
     The background of an image is exactly 0 and stays so: only the foreground is shifted.
     """
+    if change.scans is not None:
+        images = change_scans(change.scans, images)
     if change.angle:
         images = rotate(images, change.plane, change.angle)
         label = rotate(label.unsqueeze(0).float(), change.plane, change.angle).squeeze(0).to(label.dtype)

@@ -78,6 +78,17 @@ class BatchSettings:
     condition: str = "complete"
     foreground: float = 0.5  # share of crops centred on a tumour voxel, all classes alike; published: 0
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    # From batch `late_from` on, the crop is one of these, drawn anew for each batch: a network that normalises over
+    # its window has then seen large ones, too.
+    late_crops: tuple[tuple[int, int, int], ...] = ()
+    late_from: int = 0
+
+    def crop_of(self, number: int) -> tuple[int, int, int]:
+        """The crop of batch `number`."""
+        if not self.late_crops or number < self.late_from:
+            return self.crop
+        rng = np.random.default_rng([self.seed, 2, number])
+        return tuple(self.late_crops[rng.integers(len(self.late_crops))])
 
 
 class TrainingBatches(Dataset):
@@ -131,8 +142,9 @@ class TrainingBatches(Dataset):
         return np.mean([self.allowed[name] for name in self.names], axis=0)
 
     def __getitem__(self, step: int) -> Batch:
+        crop = self.settings.crop_of(step)
         images, available, labels, names, existing, changes = zip(
-            *(self._sample(step * self.settings.batch + b) for b in range(self.settings.batch)), strict=True
+            *(self._sample(step * self.settings.batch + b, crop) for b in range(self.settings.batch)), strict=True
         )
         batch = Batch(
             torch.from_numpy(np.stack(images)),
@@ -144,16 +156,18 @@ class TrainingBatches(Dataset):
         )
         return augmented(batch) if self.augment else batch
 
-    def _sample(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, str, np.ndarray, Augmentation]:
+    def _sample(
+        self, index: int, crop: tuple[int, int, int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, str, np.ndarray, Augmentation]:
         """The `index`-th sample of the endless stream of epochs."""
         epoch, position = divmod(index, len(self.names))
         order = np.random.default_rng([self.settings.seed, 0, epoch]).permutation(len(self.names))
         name = self.names[order[position]]
         rng = np.random.default_rng([self.settings.seed, 1, index])
         available = self._draw_available(rng, name)
-        start = draw_crop(rng, self.cohort.meta(name), self.settings.crop, self.settings.foreground)
+        start = draw_crop(rng, self.cohort.meta(name), crop, self.settings.foreground)
         existing = self.allowed[name] if self.keep_dropped else available
-        images, label = self.cohort.read(name, start, self.settings.crop, existing)
+        images, label = self.cohort.read(name, start, crop, existing)
         return images, available, label, name, existing, draw(rng, len(available), self.settings.augmentation)
 
     def _draw_available(self, rng: np.random.Generator, name: str) -> np.ndarray:

@@ -239,7 +239,7 @@ def normalise_case(case: Case, *, minimum: int | Sequence[int] = DEFAULT_MINIMUM
         mask = foreground(image, around)
         if shape != image.shape:
             # The background is taken out first: interpolating a constant other than 0 leaves rounding noise.
-            image = resample(image - np.float32(around or 0), shape, order=1) + np.float32(around or 0)
+            image = resample(image - np.float32(around or 0), shape, order=1, inside=mask) + np.float32(around or 0)
             mask = resample(mask, shape, order=0)
         images[name], masks[name] = image, mask
     box = bounding_box(np.logical_or.reduce(list(masks.values())), minimum)

@@ -10,7 +10,7 @@ Taught in lesson 09.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from dmaf_lite.base.device import autocast, choose_precision
+
+LEFT_RIGHT = -3  # the axis of prepared arrays (..., D, H, W) that runs from one side of the head to the other
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class WindowSettings:
     windows_at_once: int = 4  # encoded, and decoded for each subset, together
     # bfloat16 where the hardware computes it: .7321 in place of .7323 there.  "float32": the same digits everywhere.
     precision: str = "auto"
+    # The mean with the prediction for the mirrored study, left for right; twice the time.
+    mirror: bool = False
 
     def __post_init__(self) -> None:
         if self.blending not in ("gaussian", "constant"):
@@ -143,6 +147,10 @@ def _slide(net: nn.Module, images: np.ndarray, predictor: Callable[[Tensor], Ten
            progress: bool) -> Tensor:
     from monai.inferers import sliding_window_inference  # seconds to import: only where it is used
 
+    if settings.mirror:
+        plain = replace(settings, mirror=False)
+        mirrored = _slide(net, np.flip(images, LEFT_RIGHT), predictor, plain, progress)
+        return (_slide(net, images, predictor, plain, progress) + mirrored.flip(LEFT_RIGHT)) / 2
     check_window(net, settings.window)
     was_training = net.training
     net.eval()
@@ -150,7 +158,7 @@ def _slide(net: nn.Module, images: np.ndarray, predictor: Callable[[Tensor], Ten
     try:
         with autocast(device, choose_precision(settings.precision, device)):
             return sliding_window_inference(
-                torch.as_tensor(np.asarray(images, dtype=np.float32))[None].to(device), settings.window,
+                torch.as_tensor(np.ascontiguousarray(images, dtype=np.float32))[None].to(device), settings.window,
                 settings.windows_at_once, predictor, overlap=settings.overlap, mode=settings.blending,
                 progress=progress,
             )

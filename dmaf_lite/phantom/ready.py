@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dmaf_lite.data.cohort import Cohort, prepare_cohort, read_split, split_cases, write_split
 from dmaf_lite.phantom.brain.recipe import write_brain_cohort
+from dmaf_lite.phantom.brain.settings import BrainSettings
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,18 @@ class PhantomSettings:
     test: int = 8
     seed: int = 0
     spacing: float = 3.0  # mm; a 32^3 crop is then 96 mm
+    randomise: str = "off"  # off | mild | full | mixed, see `BrainSettings`
+    leave_out: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
         """Cases per part of the split."""
         return {"train": self.train, "val": self.val, "test": self.test}
+
+    @property
+    def brain(self) -> BrainSettings:
+        """What its cases have in common."""
+        return BrainSettings(spacing=self.spacing, randomise=self.randomise, leave_out=self.leave_out)
 
 
 def ready_cohort(
@@ -45,7 +53,7 @@ def ready_cohort(
     """
     folder = Path(folder)
     made = write_brain_cohort(folder / "raw", count=sum(settings.counts.values()), seed=settings.seed,
-                              spacing=settings.spacing, workers=workers)
+                              settings=settings.brain, workers=workers)
     if made.failed:
         raise RuntimeError(f"{folder}: some phantoms could not be made: {made.failed}")
     prepared = prepare_cohort(folder / "raw", folder / "prepared", layout="phantom", minimum=minimum, workers=workers)

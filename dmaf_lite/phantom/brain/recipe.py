@@ -1,14 +1,13 @@
 """The brain phantom: synthetic studies in the same files as BraTS2020, from a seed.
 
-``make_brain`` reads as the recipe: anatomy -> tumour -> signal -> scanner, one file each.  Nothing in
-it is a patient, and a Dice measured on it says nothing about patients.
+``make_brain`` reads as the recipe: anatomy -> tumour -> signal -> scanner, one file each; what is drawn anew for every
+case lives in ``randomised/``.  Nothing in it is a patient, and a Dice measured on it says nothing about patients.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,14 @@ import numpy as np
 
 from dmaf_lite.phantom.brain.anatomy import Head, make_anatomy
 from dmaf_lite.phantom.brain.contrast import CONTRASTS, make_signal
+from dmaf_lite.phantom.brain.randomised.imitators import Imitators
+from dmaf_lite.phantom.brain.randomised.scanner import varied_acquire
+from dmaf_lite.phantom.brain.randomised.signal import varied_signal
+from dmaf_lite.phantom.brain.randomised.stripping import add_surroundings, varied_mask
+from dmaf_lite.phantom.brain.randomised.tumours import make_varied_lesion, plan_varied_tumour
+from dmaf_lite.phantom.brain.randomised.ventricles import widen
 from dmaf_lite.phantom.brain.scanner import Scan, acquire, strip_skull
+from dmaf_lite.phantom.brain.settings import BrainSettings
 from dmaf_lite.phantom.brain.tumour import (
     PLAN_SPACING,
     Tumour,
@@ -35,34 +41,8 @@ if TYPE_CHECKING:
     from dmaf_lite.data.case import Case
 
 RECIPE = 1  # raise it when the same seed gives other bytes: a cohort must not mix two recipes
-
-
-@dataclass(frozen=True)
-class BrainSettings:
-    """What a phantom cohort has in common.
-
-    Attributes:
-        spacing: Voxel edge in mm.  3 is the lessons': 80 x 80 x 52 voxels, where a small network learns in
-            minutes; 1 is BraTS's.
-        without_enhancement: Share of cases whose tumour does not enhance (low grade), so that ET is
-            empty; about one in six, as in BraTS2020.
-        several_foci: Share of cases with satellites.
-        wobble: How far the annotator's edges deviate from the true ones, in mm.
-    """
-
-    spacing: float = 3.0
-    without_enhancement: float = 0.17
-    several_foci: float = 0.2
-    wobble: float = 0.6
-
-    def __post_init__(self) -> None:
-        if not 0.5 <= self.spacing <= 6:
-            raise ValueError(f"spacing is {self.spacing} mm; expected 0.5 to 6: above, a rim is thinner than a voxel")
-        for name in ("without_enhancement", "several_foci"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a share between 0 and 1")
-        if self.wobble < 0:
-            raise ValueError(f"wobble is {self.wobble} mm; expected 0 or more")
+PLAIN = BrainSettings()
+SHAKIER = 1.5  # the hand that annotates randomised tumours, relative to the plain phantom's
 
 
 def plan_tumour(chance: Chance, head: Head, settings: BrainSettings) -> Tumour:
@@ -74,7 +54,7 @@ def plan_tumour(chance: Chance, head: Head, settings: BrainSettings) -> Tumour:
     return Tumour(foci=foci, enhancing=enhancing, oedema=spread_oedema(plan, pushed, chance, foci), plan=plan)
 
 
-def make_brain(seed: int, index: int, settings: BrainSettings = BrainSettings()) -> dict[str, np.ndarray]:
+def make_brain(seed: int, index: int, settings: BrainSettings = PLAIN) -> dict[str, np.ndarray]:
     """One synthetic study in memory.
 
     Args:
@@ -86,28 +66,49 @@ def make_brain(seed: int, index: int, settings: BrainSettings = BrainSettings())
         ``"FLAIR", "T1ce", "T1", "T2"`` (int16[X, Y, Z], 0 outside the brain), ``"seg"`` (uint8[X, Y, Z],
         values on disk 0, 1, 2, 4) and ``"affine"`` (float64[4, 4]); 240 x 240 x 155 mm whatever the spacing.
     """
-    chance = Chance(seed, index)
+    chance, anew = Chance(seed, index), settings.ingredients(index)
     head = Head.draw(chance)
-    tumour = plan_tumour(chance, head, settings)
+    tumour = plan_varied_tumour(chance, head) if "tumours" in anew else plan_tumour(chance, head, settings)
 
     whole_field = Grid.field_of_view(settings.spacing)
     grid = head.box(whole_field)
     anatomy = make_anatomy(grid, chance, head, mass_effect(grid, tumour.foci))
+    if "ventricles" in anew:
+        anatomy = widen(grid, anatomy, chance)
     lesion_grid = lesion_box(grid, tumour)
-    lesion = make_lesion(lesion_grid, anatomy.inside(lesion_grid.slices_in(grid)), chance, tumour)
-    mask = strip_skull(anatomy.depth, grid, chance)
+    draw_lesion = make_varied_lesion if "tumours" in anew else make_lesion
+    lesion = draw_lesion(lesion_grid, anatomy.inside(lesion_grid.slices_in(grid)), chance, tumour)
+    mask = (varied_mask if "stripping" in anew else strip_skull)(anatomy.depth, grid, chance)
+    imitators = Imitators.draw(grid, anatomy, chance, head) if "imitators" in anew else None
 
     case = {}
     for modality in CONTRASTS:
-        signal = make_signal(modality, grid, anatomy, lesion, lesion_grid, chance)
-        image = acquire(signal, Scan.draw(modality, chance), mask, grid, chance, modality)
+        if "contrast" in anew:
+            signal = varied_signal(modality, grid, anatomy, lesion, lesion_grid, chance, imitators=imitators,
+                                   faint="conspicuity" in anew)
+        else:
+            signal = make_signal(modality, grid, anatomy, lesion, lesion_grid, chance)
+            if imitators is not None:
+                with_them = imitators.add_to(signal, modality, vars(CONTRASTS[modality]), grid, anatomy, chance)
+                healthy = anatomy.brain.astype(np.float32)
+                healthy[lesion_grid.slices_in(grid)] *= 1 - lesion.whole
+                signal += healthy * (with_them - signal)
+        if "stripping" in anew:
+            signal = add_surroundings(signal, modality, anatomy.depth, grid, chance, imitators)
+        scan = Scan.draw(modality, chance)
+        if "scanner" in anew:
+            image = varied_acquire(signal, scan.gain, mask, grid, chance, modality)
+        else:
+            image = acquire(signal, scan, mask, grid, chance, modality)
         case[modality] = grid.expand(image)
-    case["seg"] = lesion_grid.expand(annotate(lesion, lesion_grid, chance, wobble=settings.wobble))
-    case["affine"] = whole_field.affine()
-    return case
+    wobble = settings.wobble * (SHAKIER if "tumours" in anew else 1)
+    label = lesion_grid.expand(annotate(lesion, lesion_grid, chance, wobble=wobble))
+    if "stripping" in anew:  # a label says what the picture shows
+        label[~grid.expand(mask)] = 0
+    return case | {"seg": label, "affine": whole_field.affine()}
 
 
-def make_brain_case(seed: int, index: int, settings: BrainSettings = BrainSettings()) -> Case:
+def make_brain_case(seed: int, index: int, settings: BrainSettings = PLAIN) -> Case:
     """The same study as :func:`make_brain`, as the `Case` that loading its files would give (labels internal)."""
     from dmaf_lite.data.case import Case
     from dmaf_lite.data.layouts import LAYOUTS
@@ -125,7 +126,7 @@ def case_name(index: int) -> str:
     return f"Phantom_{index:03d}"
 
 
-def write_brain(folder: str | Path, seed: int, index: int, settings: BrainSettings = BrainSettings()) -> Path:
+def write_brain(folder: str | Path, seed: int, index: int, settings: BrainSettings = PLAIN) -> Path:
     """Make one case and write ``Phantom_000/Phantom_000_{flair,t1ce,t1,t2,seg}.nii.gz``, all files or none.
 
     Returns:
@@ -187,4 +188,4 @@ def holds_cohort(folder: str | Path, seed: int, settings: BrainSettings) -> bool
 
 def _describe(seed: int, settings: BrainSettings) -> str:
     """Everything that decides the bytes of a cohort's cases."""
-    return describe({"recipe": RECIPE, "seed": seed, **asdict(settings)})
+    return describe({"recipe": RECIPE, "seed": seed, **settings.describe()})

@@ -98,7 +98,7 @@ def mass_effect(grid: Grid, foci: tuple[Focus, ...]) -> list[np.ndarray]:
     mesh = grid.mesh()
     push = [np.zeros(grid.shape, np.float32) for _ in range(3)]
     for focus in foci:
-        distance = _distance(mesh, focus)
+        distance = distance_to(mesh, focus)
         fade = np.exp(-((np.clip(distance - focus.radius, 0, None) / (1.3 * focus.radius)) ** 2))
         amount = focus.pressure * focus.radius * fade * np.clip(distance / (0.6 * focus.radius), 0, 1)
         amount /= distance + np.float32(1e-3)
@@ -115,12 +115,17 @@ def spread_oedema(plan: Grid, anatomy: Anatomy, chance: Chance, foci: tuple[Focu
     Returns:
         float32[plan.shape] in 0..1.
     """
-    u = (_solid_level(plan, chance, foci) < 0).astype(np.float32) * anatomy.brain
+    return grow_front(_solid_level(plan, chance, foci) < 0, anatomy, int(chance.rng("oedema").integers(30, 90)))
+
+
+def grow_front(start: np.ndarray, anatomy: Anatomy, steps: int) -> np.ndarray:
+    """Let a front run from `start` (bool) through the tissue: float32 of the same shape, 0..1."""
+    u = start.astype(np.float32) * anatomy.brain
     diffusion = np.where(anatomy.brain & (anatomy.csf < 0.6), 0.06 + 0.94 * anatomy.white**1.5, 0).astype(np.float32)
     between = [np.where((diffusion > 0) & (np.roll(diffusion, 1, k) > 0), (diffusion + np.roll(diffusion, 1, k)) / 2, 0)
                for k in range(3)]
     step, growth = np.float32(0.16), np.float32(0.035)  # 0.16 < 1/6 keeps the explicit scheme stable
-    for _ in range(int(chance.rng("oedema").integers(30, 90))):
+    for _ in range(steps):
         flow = [between[k] * (u - np.roll(u, 1, k)) for k in range(3)]
         u = np.clip(u + step * sum(np.roll(flow[k], -1, k) - flow[k] for k in range(3)) + growth * u * (1 - u), 0, 1)
     return u
@@ -142,7 +147,7 @@ def make_lesion(grid: Grid, anatomy: Anatomy, chance: Chance, tumour: Tumour) ->
         solid = soft(gaps) * (body - necrosis)
     else:
         necrosis, solid = np.zeros_like(body), body
-    spread = _resample(tumour.oedema, tumour.plan, grid)
+    spread = sample_on(tumour.oedema, tumour.plan, grid)
     roughness = chance.field("oedema edge", grid, 14, octaves=2)
     share = np.clip(0.5 + (spread + 0.05 * roughness - 0.30) / 0.14, 0, 1)
     # Oedema fills white matter; cortex is spared unless the front has long passed, and fluid always.
@@ -181,26 +186,26 @@ def lesion_box(grid: Grid, tumour: Tumour, margin: float = 8.0) -> Grid:
     return grid.cover(low, high)
 
 
-def _distance(mesh: list[np.ndarray], focus: Focus) -> np.ndarray:
-    """Distance from a focus in mm, in its own proportions."""
+def distance_to(mesh: list[np.ndarray], focus: Focus) -> np.ndarray:
+    """Distance from a focus in mm, in its own proportions: float32 of the shape of the mesh."""
     return np.sqrt(sum(((mesh[k] - np.float32(focus.centre[k])) / np.float32(focus.axes[k])) ** 2 for k in range(3)))
 
 
 def _solid_level(grid: Grid, chance: Chance, foci: tuple[Focus, ...]) -> np.ndarray:
     """About the signed distance to the solid parts' lumpy surface in mm, negative inside."""
     lumps, mesh = chance.field("lumps", grid, 22, octaves=3, gain=0.45), grid.mesh()
-    return np.min([_distance(mesh, f) + np.float32(0.17 * f.radius) * lumps - f.radius for f in foci], axis=0)
+    return np.min([distance_to(mesh, f) + np.float32(0.17 * f.radius) * lumps - f.radius for f in foci], axis=0)
 
 
 def _core_level(grid: Grid, chance: Chance, foci: tuple[Focus, ...]) -> np.ndarray:
     """As `_solid_level`, for the necrotic cores: inside the solid parts by the thickness of their rims."""
     lumps, mesh = chance.field("lumps", grid, 22, octaves=3, gain=0.45), grid.mesh()
     ragged = 1.6 * chance.field("core edge", grid, 12, octaves=2)
-    return np.min([_distance(mesh, f) + np.float32(0.17 * f.radius) * lumps - f.radius + f.rim for f in foci],
+    return np.min([distance_to(mesh, f) + np.float32(0.17 * f.radius) * lumps - f.radius + f.rim for f in foci],
                   axis=0) + ragged
 
 
-def _resample(values: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
+def sample_on(values: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
     """Linear interpolation from one grid of the field of view to another."""
     index = [(target.axis(k) - source.axis(k)[0]) / source.spacing for k in range(3)]
     points = np.stack(np.broadcast_arrays(*np.meshgrid(*index, indexing="ij", sparse=True)))
