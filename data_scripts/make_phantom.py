@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dmaf_lite.base.door import leave
+from dmaf_lite.phantom.brain.ingredients import INGREDIENTS, BrainSettings
+from dmaf_lite.phantom.brain.ingredients import KINDS as RANDOMISED
 from dmaf_lite.phantom.brain.recipe import case_name, holds_cohort, write_brain_cohort
-from dmaf_lite.phantom.brain.settings import INGREDIENTS, BrainSettings
-from dmaf_lite.phantom.brain.settings import KINDS as RANDOMISED
 from dmaf_lite.phantom.heart.heart_cohort import has_heart, holds_hearts, write_heart_cohort
 from dmaf_lite.phantom.heart.hearts import HeartSettings
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmaf_lite.data.cohort import Cohort, prepare_cohort, read_split, split_cases, write_split
+from dmaf_lite.phantom.brain.ingredients import BrainSettings
 from dmaf_lite.phantom.brain.recipe import write_brain_cohort
-from dmaf_lite.phantom.brain.settings import BrainSettings
 
 
 @dataclass(frozen=True)

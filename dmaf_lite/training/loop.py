@@ -61,6 +61,10 @@ class TrainSettings:
     condition: str = "complete"  # complete | imbalanced | imbalanced+drop, see batches.py
     missing_rates: dict[str, float] = field(default_factory=dict)  # modality -> rate, for the imbalanced conditions
     crop: tuple[int, int, int] = (32, 32, 32)
+    # The last `late_share` of the steps draws its crop among these: a network that normalises over its window has
+    # then seen large ones, too, so that one window over a whole study is as good as many.
+    late_crops: tuple[tuple[int, int, int], ...] = ()
+    late_share: float = 0.2
     batch: int = 2  # studies that one process computes at once
     accumulate: int = 1  # batches whose gradients are added up in one step, where memory does not hold them at once
     steps: int = 600
@@ -129,7 +133,7 @@ def train(
         open_run(folder, settings, names, table, cohort)
     wait_for_all()
 
-    batches = TrainingBatches(cohort, names, batch_settings(settings), table)
+    batches = TrainingBatches(cohort, names, batch_settings(settings, settings.accumulate * world_size()), table)
     torch.manual_seed(settings.seed)
     net = build_network(settings.network, cohort.spec, **settings.network_options).to(run_device)
     objective = build_objective(
@@ -184,10 +188,11 @@ def train(
     return net
 
 
-def batch_settings(settings: TrainSettings) -> BatchSettings:
+def batch_settings(settings: TrainSettings, batches_per_step: int = 1) -> BatchSettings:
     """The part of the settings that decides the batches."""
+    late_from = round((1 - settings.late_share) * settings.steps) * batches_per_step
     return BatchSettings(settings.crop, settings.batch, settings.seed, settings.condition, settings.foreground,
-                         settings.augmentation)
+                         settings.augmentation, settings.late_crops, late_from)
 
 
 def log_row(
@@ -242,6 +247,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", help="name of a network, over the profile")
     parser.add_argument("--objective", help="name of an objective, over the profile")
     parser.add_argument("--steps", type=int, help="number of steps, over the profile")
+    parser.add_argument("--batch", type=int, help="studies in a batch, over the profile")
     parser.add_argument("--seed", type=int, help="seed, over the profile")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     parser.add_argument("--workers", type=int, default=0, help="processes that read ahead; 0 on Windows and macOS")
@@ -250,7 +256,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Train as the command line says; returns the exit status."""
     values = read_yaml(args.profile) if args.profile else {}
-    for key in ("network", "objective", "steps", "seed"):
+    for key in ("network", "objective", "steps", "batch", "seed"):
         if getattr(args, key) is not None:
             values[key] = getattr(args, key)
     settings = from_mapping(TrainSettings, values)

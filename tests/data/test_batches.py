@@ -1,5 +1,7 @@
 """The batch of step t is a pure function of (seed, t), and obeys the missing-rate table."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,15 @@ def test_the_same_step_is_the_same_batch_and_another_step_another(tiny_cohort):
     batches = TrainingBatches(tiny_cohort, tiny_cohort.names, SETTINGS)
     again = TrainingBatches(tiny_cohort, tiny_cohort.names, SETTINGS)
     assert same(batches[7], again[7]) and not same(batches[7], batches[8])
+
+
+def test_late_crops_are_drawn_anew_for_each_batch_and_change_nothing_before(tiny_cohort):
+    late = replace(SETTINGS, late_crops=((8, 8, 8), (16, 8, 8)), late_from=5)
+    plain, varied = (TrainingBatches(tiny_cohort, tiny_cohort.names, s) for s in (SETTINGS, late))
+    assert all(same(plain[step], varied[step]) for step in range(5))
+    sizes = [tuple(varied[step].images.shape[2:]) for step in range(5, 25)]
+    assert set(sizes) == set(late.late_crops) and varied[7].label.shape[1:] == sizes[2]
+    assert same(varied[12], TrainingBatches(tiny_cohort, tiny_cohort.names, late)[12])
 
 
 def test_worker_processes_change_nothing(tiny_cohort):

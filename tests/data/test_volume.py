@@ -134,9 +134,38 @@ def test_resampling_keeps_a_linear_ramp_in_place_and_labels_whole():
     ramp = np.broadcast_to(np.arange(24, dtype=np.float32)[:, None, None], (24, 30, 18))
     coarse = resample(ramp, shape, order=1)
     # The mm position of voxel i must carry the value of the ramp at that position.
-    for i in range(8):
+    for i in range(1, 7):  # the outer voxels are means over what lies inside the volume
         millimetres = moved @ [i, 0, 0, 1]
         assert coarse[i, 3, 3] == pytest.approx((np.linalg.inv(affine) @ millimetres)[0], abs=1e-5)
     label = np.random.default_rng(0).choice([0, 1, 3], (24, 30, 18)).astype(np.uint8)
     assert set(np.unique(resample(label, (17, 21, 30), order=0))) <= {0, 1, 3}
     assert (resample(resample(label, (48, 60, 36), 0), (24, 30, 18), 0) == label).all()
+
+
+def test_a_coarser_grid_is_low_passed_and_an_edge_keeps_its_brightness():
+    """Noise of one voxel is averaged away as by a thicker slice; the mean of a plateau is its value up to its edge."""
+    noise = np.random.default_rng(0).normal(size=(48, 48, 48)).astype(np.float32)
+    points, smooth = noise[1::3, 1::3, 1::3], resample(noise, (16, 16, 16), order=1)
+    assert points.std() > 0.95 and smooth[2:-2, 2:-2, 2:-2].std() < 0.35
+    inside = np.zeros((48, 48, 48), bool)
+    inside[10:38, 7:41, 12:33] = True
+    plateau = resample(np.where(inside, np.float32(7), np.float32(0)), (16, 16, 16), 1, inside)
+    kept = resample(inside, (16, 16, 16), order=0)
+    np.testing.assert_allclose(plateau[kept], 7, rtol=1e-5)
+    assert not plateau[:2].any(), "far from the plateau there is nothing"
+
+
+def test_a_finer_grid_is_plain_linear_interpolation():
+    from scipy.ndimage import zoom
+
+    image = np.random.default_rng(1).normal(size=(9, 10, 11)).astype(np.float32)
+    np.testing.assert_allclose(resample(image, (18, 20, 22), order=1),
+                               zoom(image, 2, order=1, mode="nearest", grid_mode=True), atol=1e-5)
+
+
+def test_the_low_pass_agrees_with_filtering_and_sampling_one_after_the_other():
+    from scipy.ndimage import gaussian_filter
+
+    image = np.random.default_rng(2).normal(size=(30, 24, 27)).astype(np.float32)
+    expected = gaussian_filter(image, np.sqrt((9 - 1) / 12), truncate=3)[1::3, 1::3, 1::3]
+    np.testing.assert_allclose(resample(image, (10, 8, 9), 1)[1:-1, 1:-1, 1:-1], expected[1:-1, 1:-1, 1:-1], atol=1e-5)

@@ -6,12 +6,22 @@ patients - and it is the score a network has to beat before it has learned anyth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 # Best-threshold Dice measured on real cases and on the first phantom: (lowest, highest) per (region, modality).
 EXPECTED_RANGES = {("WT", "FLAIR"): (0.73, 0.95), ("ET", "T1ce"): (0.16, 0.89), ("WT", "T1"): (0.10, 0.22)}
+
+
+# z-values of tissue (mean 0 and deviation 1 over the brain): medians over cases lie in these ranges, drawn around what
+# was measured on three real cases.  Keys: (modality, value on disk).
+REAL_TISSUE = {
+    ("FLAIR", 2): (0.9, 2.4), ("FLAIR", 4): (0.9, 2.8),
+    ("T1ce", 2): (-0.9, 0.5), ("T1ce", 4): (1.0, 3.0),
+    ("T1", 2): (-0.9, 0.2), ("T1", 1): (-1.5, -0.1),
+    ("T2", 2): (-0.1, 1.2), ("T2", 1): (0.2, 2.2),
+}
 
 
 def threshold_dice(image: np.ndarray, region: np.ndarray, foreground: np.ndarray | None = None) -> float:
@@ -68,3 +78,35 @@ def yardstick(cases: Iterable[Mapping[str, np.ndarray]], *,
             for modality in (name for name in case if name not in ("seg", "affine")):
                 found.setdefault((region, modality), []).append(threshold_dice(case[modality], mask))
     return {key: np.array(dice) for key, dice in found.items()}
+
+
+def tissue_contrast(cases: Iterable[Mapping[str, np.ndarray]]) -> dict[tuple[str, int], np.ndarray]:
+    """How each part of the tumour looks to a network, which sees z-scored scans.
+
+    Args:
+        cases: As for `yardstick`.
+
+    Returns:
+        (modality, value on disk) -> float[number of cases]: median z-value of the part, nan where a case lacks it.
+    """
+    found: dict[tuple[str, int], list[float]] = {}
+    for case in cases:
+        for modality in (name for name in case if name not in ("seg", "affine")):
+            brain = case[modality] != 0
+            values = case[modality].astype(np.float32)
+            values = (values - values[brain].mean()) / values[brain].std()
+            for part in (1, 2, 4):
+                inside = values[(case["seg"] == part) & brain]
+                found.setdefault((modality, part), []).append(float(np.median(inside)) if inside.size else np.nan)
+    return {key: np.array(values) for key, values in found.items()}
+
+
+def spread_of(cases: Sequence[Mapping[str, np.ndarray]]) -> dict[str, float]:
+    """How different cases are from each other: modality -> mean deviation over cases of the tumour parts' z-values.
+
+    ``volume`` is the deviation of the logarithm of the tumours' volumes.
+    """
+    contrasts = tissue_contrast(cases)
+    spread = {modality: float(np.mean([np.nanstd(contrasts[modality, part]) for part in (1, 2, 4)]))
+              for modality in {modality for modality, _ in contrasts}}
+    return spread | {"volume": float(np.std([np.log((case["seg"] > 0).sum()) for case in cases]))}

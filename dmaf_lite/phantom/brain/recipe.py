@@ -16,14 +16,14 @@ import numpy as np
 
 from dmaf_lite.phantom.brain.anatomy import Head, make_anatomy
 from dmaf_lite.phantom.brain.contrast import CONTRASTS, make_signal
+from dmaf_lite.phantom.brain.ingredients import BrainSettings
 from dmaf_lite.phantom.brain.randomised.imitators import Imitators
-from dmaf_lite.phantom.brain.randomised.scanner import varied_acquire
+from dmaf_lite.phantom.brain.randomised.scanners import varied_acquire
 from dmaf_lite.phantom.brain.randomised.signal import varied_signal
 from dmaf_lite.phantom.brain.randomised.stripping import add_surroundings, varied_mask
 from dmaf_lite.phantom.brain.randomised.tumours import make_varied_lesion, plan_varied_tumour
 from dmaf_lite.phantom.brain.randomised.ventricles import widen
 from dmaf_lite.phantom.brain.scanner import Scan, acquire, strip_skull
-from dmaf_lite.phantom.brain.settings import BrainSettings
 from dmaf_lite.phantom.brain.tumour import (
     PLAN_SPACING,
     Tumour,

@@ -2,5 +2,5 @@
 
 A network that has only seen one way of drawing learns the drawing.  Here contrast, tumour, ventricles, healthy
 structures that imitate a tumour, the work of the skull stripping and the scanner are drawn anew for every case, inside
-ranges that were read off real tissue.  One ingredient a file; `settings.INGREDIENTS` names the switches.
+ranges that were read off real tissue.  One ingredient a file; `ingredients.py` names the switches.
 """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from dmaf_lite.phantom.brain.anatomy import Anatomy
-from dmaf_lite.phantom.brain.randomised.contrast import HEALTHY, TUMOUR, Conspicuity, draw_contrast
 from dmaf_lite.phantom.brain.randomised.imitators import Imitators
+from dmaf_lite.phantom.brain.randomised.roles import HEALTHY, TUMOUR, Conspicuity, draw_contrast
 from dmaf_lite.phantom.brain.tumour import Lesion
 from dmaf_lite.phantom.fields import Chance, Grid
 

@@ -52,14 +52,14 @@ def _t1(rng: np.random.Generator) -> dict[str, float]:
     grey = white * u(0.62, 0.95)
     csf = grey * u(0.3, 0.8)
     necrosis = u(0.9 * csf, (csf + grey) / 2) if rng.random() < 0.4 else max(white * u(0.55, 0.85), csf)
-    return {"csf": csf, "grey": grey, "white": white, "necrosis": necrosis, "solid": white * u(0.65, 0.88),
-            "oedema": white * u(0.68, 0.90), "enhancing": white * u(0.65, 0.90)}
+    return {"csf": csf, "grey": grey, "white": white, "necrosis": necrosis, "solid": white * u(0.64, 0.86),
+            "oedema": white * u(0.66, 0.88), "enhancing": white * u(0.65, 0.90)}
 
 
 def _t1ce(rng: np.random.Generator) -> dict[str, float]:
     values = _t1(rng)
     weak = rng.random() < 0.25
-    bright = values["white"] * (rng.uniform(1.02, 1.3) if weak else rng.uniform(1.2, 2.4))
+    bright = values["white"] * (rng.uniform(1.02, 1.3) if weak else rng.uniform(1.2, 2.1))
     return values | {"enhancing": max(bright, 1.2 * values["solid"])}
 
 
