@@ -6,13 +6,23 @@ from dmaf_lite.figures.results import (
     availability_picture,
     interval_plot,
     modality_curves,
+    reliability_picture,
     subset_heatmap,
     training_curves,
 )
-from dmaf_lite.figures.style import CLASS_COLOURS, MODALITY_COLOURS, REGION_COLOURS, WIDTH, figure, show, style
-from dmaf_lite.figures.volumes import class_legend, draw_slice, show_labels, show_maps, show_modalities, show_planes
+from dmaf_lite.figures.style import CLASS_COLOURS, MODALITY_COLOURS, REGION_COLOURS, WIDTH, figure, png, show, style
+from dmaf_lite.figures.volumes import (
+    class_legend,
+    draw_slice,
+    show_labels,
+    show_maps,
+    show_modalities,
+    show_planes,
+    show_regions,
+)
 
-__all__ = ["CLASS_COLOURS", "MODALITY_COLOURS", "REGION_COLOURS", "WIDTH", "attention_picture", "availability_picture",
-           "class_colours", "class_legend", "draw_slice", "explored_slice", "explored_subset", "explored_training",
-           "figure", "interval_plot", "methods_heatmap", "modality_curves", "show", "show_labels", "show_maps",
-           "show_modalities", "show_planes", "style", "subset_heatmap", "training_curves"]
+__all__ = ["CLASS_COLOURS", "MODALITY_COLOURS", "REGION_COLOURS", "WIDTH", "attention_picture",
+           "availability_picture", "class_colours", "class_legend", "draw_slice", "explored_slice",
+           "explored_subset", "explored_training", "figure", "interval_plot", "methods_heatmap", "modality_curves",
+           "png", "reliability_picture", "show", "show_labels", "show_maps", "show_modalities", "show_planes",
+           "show_regions", "style", "subset_heatmap", "training_curves"]

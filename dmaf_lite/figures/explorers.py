@@ -51,7 +51,7 @@ def explored_slice(picture: np.ndarray, plane: str, *, title: str, legend: Mappi
     draw_picture(ax, picture, plane, cross=cross)
     ax.set_title(title)
     if note:
-        fig.supxlabel(note, fontsize=8)
+        fig.supxlabel(note, fontsize=9)
     _legend(fig, legend)
     return fig
 
@@ -105,7 +105,7 @@ def draw_weights(ax: Axes, weights: np.ndarray | None, modalities: Sequence[str]
     for name, values in zip(modalities, weights.T, strict=True):
         bars = ax.barh(range(len(weights)), values, left=left, color=MODALITY_COLOURS.get(name, "0.5"), label=name)
         ax.bar_label(bars, [f"{v:.2f}" if v >= 0.12 else "" for v in values], label_type="center", color="white",
-                     fontsize=7)
+                     fontsize=8)
         left += values
     ax.set_yticks(range(len(weights)), [f"level {level + 1}" for level in range(len(weights))])
     ax.set(xlim=(0, 1), title="mean weight over the brain")
@@ -155,7 +155,7 @@ def _legend(fig: Figure, colours: Mapping[str, str]) -> None:
 
     if colours:
         fig.legend(handles=[Patch(color=colour, label=name) for name, colour in colours.items()],
-                   loc="outside lower center", ncols=len(colours), fontsize=8)
+                   loc="outside lower center", ncols=len(colours))
 
 
 def class_colours(classes: Sequence[str]) -> dict[str, str]:

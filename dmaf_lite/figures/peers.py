@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @figure
 def methods_heatmap(tables: Mapping[str, pd.DataFrame], *, unit: str = "Dice", limits: tuple[float, float] = (0.0, 1.0)
                     ) -> Figure:
-    """One panel per region: subsets down, methods across, with the numbers.
+    """One panel per region: methods down, subsets across, with the numbers.
 
     Args:
         tables: Region -> table with subsets as index and methods as columns; the same index in all.
@@ -27,21 +27,22 @@ def methods_heatmap(tables: Mapping[str, pd.DataFrame], *, unit: str = "Dice", l
     import matplotlib.pyplot as plt
 
     first = next(iter(tables.values()))
-    fig, axes = plt.subplots(1, len(tables), figsize=(WIDTH * 1.35, 0.27 * len(first) + 1.9), sharey=True,
+    high_panel = 0.27 * first.shape[1] + 0.3
+    fig, axes = plt.subplots(len(tables), 1, figsize=(WIDTH * 1.1, len(tables) * high_panel + 1.2), sharex=True,
                              squeeze=False)
     low, high = limits
-    for ax, (region, table) in zip(axes[0], tables.items(), strict=True):
-        values = table.to_numpy(dtype=float)
+    for ax, (region, table) in zip(axes[:, 0], tables.items(), strict=True):
+        values = table.to_numpy(dtype=float).T
         picture = ax.imshow(values, vmin=low, vmax=high, cmap="viridis", aspect="auto")
         for (row, column), value in np.ndenumerate(values):
             colour = "black" if (value - low) / (high - low) > 0.6 else "white"
-            text = f"{value:.2f}".removeprefix("0")  # .62: eight methods are beside each other
-            ax.text(column, row, text, ha="center", va="center", color=colour, fontsize=7)
-        ax.set_xticks(range(table.shape[1]), [str(c) for c in table.columns], rotation=60, ha="right",
+            text = f"{value:.2f}".removeprefix("0")  # .62: sixteen columns
+            ax.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+        ax.set_xticks(range(len(table)), [str(i) for i in table.index], rotation=60, ha="right",
                       rotation_mode="anchor")
-        ax.set_yticks(range(len(table)), [str(i) for i in table.index])
+        ax.set_yticks(range(table.shape[1]), [str(c) for c in table.columns])
         ax.set_title(region)
-    fig.colorbar(picture, ax=axes[0, -1], label=unit, shrink=0.8)
+    fig.colorbar(picture, ax=list(axes[:, 0]), label=unit, shrink=0.5, pad=0.01)
     return fig
 
 

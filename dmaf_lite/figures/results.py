@@ -30,7 +30,7 @@ def subset_heatmap(table: pd.DataFrame, *, title: str = "", unit: str = "Dice", 
 
     values = table.to_numpy(dtype=float)
     low, high = limits or ((0.0, 1.0) if best == "high" else (float(np.nanmin(values)), float(np.nanmax(values))))
-    fig, ax = plt.subplots(figsize=(WIDTH * 0.62, 0.27 * len(table) + 1.0))
+    fig, ax = plt.subplots(figsize=(WIDTH * 0.75, 0.3 * len(table) + 1.0))
     picture = ax.imshow(values, vmin=low, vmax=high, cmap="viridis" if best == "high" else "viridis_r", aspect="auto")
     ax.set_xticks(range(table.shape[1]), [str(c) for c in table.columns])
     ax.set_yticks(range(len(table)), [str(i) for i in table.index])
@@ -38,7 +38,7 @@ def subset_heatmap(table: pd.DataFrame, *, title: str = "", unit: str = "Dice", 
     for (row, column), value in np.ndenumerate(values):
         dark_text = bright[row, column] == (best == "high")
         ax.text(column, row, f"{value:.2f}", ha="center", va="center", color="black" if dark_text else "white",
-                fontsize=8)
+                fontsize=9)
     ax.set_title(title)
     fig.colorbar(picture, ax=ax, label=unit, shrink=0.8)
     return fig
@@ -90,6 +90,20 @@ def availability_picture(table: pd.DataFrame, *, title: str = "") -> Figure:
 
 
 @figure
+def reliability_picture(confidence: Sequence[float], right: Sequence[float], *, title: str = "") -> Figure:
+    """Share of right answers against confidence, one point a bin; below the diagonal is overconfident."""
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(WIDTH * 0.75, WIDTH * 0.5))
+    ax.plot([0, 1], [0, 1], color="0.6", lw=1, label="as sure as right")
+    ax.plot(confidence, right, "o-", color="#0072B2", label="this study")
+    ax.fill_between(confidence, right, confidence, color="#0072B2", alpha=0.15)
+    ax.set(xlim=(0.2, 1), ylim=(0, 1), xlabel="confidence (mean of a bin)", ylabel="share that is right", title=title)
+    ax.legend(loc="upper left")
+    return fig
+
+
+@figure
 def interval_plot(table: pd.DataFrame, *, value: str, low: str, high: str, label: str, group: str | None = None,
                   points: Mapping[str, Sequence[float]] | None = None, unit: str = "difference in Dice") -> Figure:
     """Differences with their intervals, one line each; an interval that holds 0 is drawn pale.
@@ -104,7 +118,7 @@ def interval_plot(table: pd.DataFrame, *, value: str, low: str, high: str, label
     """
     import matplotlib.pyplot as plt
 
-    fig, ax = plt.subplots(figsize=(WIDTH * 0.8, 0.3 * len(table) + 0.9))
+    fig, ax = plt.subplots(figsize=(WIDTH, 0.32 * len(table) + 0.9))
     for row, (_, line) in enumerate(table.iterrows()):
         colour = REGION_COLOURS.get(str(line[group]), "0.2") if group else "0.2"
         clear = line[low] > 0 or line[high] < 0

@@ -15,13 +15,15 @@ P = ParamSpec("P")
 # Okabe and Ito's palette (2008), which stays distinct under the common forms of colour blindness.
 MODALITY_COLOURS = {"FLAIR": "#0072B2", "T1ce": "#D55E00", "T1": "#009E73", "T2": "#CC79A7",
                     "C0": "#0072B2", "LGE": "#D55E00"}
-REGION_COLOURS = {"WT": "#009E73", "TC": "#D55E00", "ET": "#E6B800", "LV": "#0072B2", "RV": "#56B4E9",
+# A region is not a class: its colour is none of the classes', but for ET, which is both.
+REGION_COLOURS = {"WT": "#56B4E9", "TC": "#7A4FB5", "ET": "#E6B800", "LV": "#0072B2", "RV": "#56B4E9",
                   "myocardium": "#009E73", "oedema": "#E6B800", "oedema_only": "#CC79A7", "scar": "#D55E00"}
 # Internal label -> colour of the overlay: the colour of the outermost region that only this label adds.
 CLASS_COLOURS = ("#000000", "#D55E00", "#009E73", "#F0E442", "#E69F00", "#CC79A7")
 
 RC = {
-    "figure.dpi": 80, "savefig.dpi": 80, "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9,
+    "figure.dpi": 160, "savefig.dpi": 160, "font.size": 10, "axes.titlesize": 10, "axes.labelsize": 10,
+    "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "legend.frameon": False,
     "image.interpolation": "nearest", "image.cmap": "gray", "figure.constrained_layout.use": True,
     "lines.linewidth": 1.5,
@@ -64,5 +66,19 @@ def show(fig: Figure, *, alt: str) -> None:
     import matplotlib.pyplot as plt
     from IPython.display import display
 
-    display(fig, metadata={"image/png": {"alt": alt}})
+    display({"image/png": png(fig), "text/plain": f"[picture: {alt}]"}, raw=True, metadata={"image/png": {"alt": alt}})
     plt.close(fig)
+
+
+def png(fig: Figure) -> bytes:
+    """A figure as PNG of at most 256 colours: sharp at the full width of a page, and small in a notebook."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    drawn, packed = BytesIO(), BytesIO()
+    with style():
+        fig.savefig(drawn, format="png", bbox_inches="tight")
+    image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    image.save(packed, format="png", optimize=True)
+    return packed.getvalue()

@@ -18,7 +18,7 @@ from dmaf_lite.figures.planes import (
     to_lps,
     window,
 )
-from dmaf_lite.figures.style import CLASS_COLOURS, WIDTH, figure
+from dmaf_lite.figures.style import CLASS_COLOURS, REGION_COLOURS, WIDTH, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ def draw_slice(ax: Axes, plane: Plane, image: np.ndarray, index: int, *, label: 
                   cmap=ListedColormap(CLASS_COLOURS), aspect=plane.aspect)
     if marks:
         for x, letter, align in ((0.02, SIDES[plane.name][0], "left"), (0.98, SIDES[plane.name][1], "right")):
-            ax.text(x, 0.5, letter, transform=ax.transAxes, color="white", ha=align, va="center", fontsize=8)
+            ax.text(x, 0.5, letter, transform=ax.transAxes, color="white", ha=align, va="center", fontsize=9)
     ax.set_axis_off()
     ax.set_facecolor("black")
 
@@ -130,8 +130,27 @@ def show_labels(image: np.ndarray, labels: Mapping[str, np.ndarray], affine: np.
         ax.set_axis_off()
     for ax, (name, over) in zip(axes.flat, maps.items(), strict=False):
         draw_slice(ax, Plane(plane, lps_spacing(affine)), scan, index, label=over, marks=False)
-        ax.set_title(name, fontsize=8)
+        ax.set_title(name)
     class_legend(fig, np.stack(list(maps.values())), classes)
+    return fig
+
+
+@figure
+def show_regions(image: np.ndarray, masks: Mapping[str, np.ndarray], affine: np.ndarray, *, index: int | None = None,
+                 plane: str = "axial") -> Figure:
+    """The same slice with one region after the other, each in its own colour."""
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import ListedColormap
+
+    scan, cut = to_lps(image, affine), Plane(plane, lps_spacing(affine))
+    over = {name: to_lps(mask, affine) for name, mask in masks.items()}
+    index = fullest_slice(next(iter(over.values())), plane) if index is None else index
+    fig, axes = plt.subplots(1, len(over), figsize=(WIDTH, WIDTH / len(over) * 1.15), squeeze=False)
+    for ax, (name, mask) in zip(axes[0], over.items(), strict=True):
+        draw_slice(ax, cut, scan, index)
+        ax.imshow(np.ma.masked_equal(cut.cut(mask.astype(np.uint8), index), 0), alpha=0.5, aspect=cut.aspect,
+                  cmap=ListedColormap([REGION_COLOURS.get(name, "#D55E00")]))
+        ax.set_title(name)
     return fig
 
 

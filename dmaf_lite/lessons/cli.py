@@ -1,4 +1,4 @@
-"""``python -m dmaf_lite lessons build | run | check | exercises | book | table``."""
+"""``python -m dmaf_lite lessons build | run | check | exercises | drawings | book | table``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from dmaf_lite.lessons.source import Lesson, Workspace
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The six actions and what each takes."""
+    """The actions and what each takes."""
     actions = parser.add_subparsers(dest="action", required=True)
     for name, text in {
         "build": "execute with the default parameters and write notebooks/, exercises and the README's table",
         "run": "execute into build/<profile>/",
         "check": "judge sources and published notebooks, without running them",
         "exercises": "derive notebooks/exercises/ from the solved lessons",
+        "drawings": "write the drawings of notebooks/figures/",
         "book": "write the HTML book",
         "table": "print the subset tables that the runs have left",
     }.items():
@@ -41,6 +42,11 @@ def main(args: argparse.Namespace) -> int:
     workspace = Workspace()
     if args.action == "exercises":
         refresh(workspace)
+        return 0
+    if args.action == "drawings":
+        from dmaf_lite.figures.drawings import write_drawings
+
+        write_drawings(workspace.notebooks / "figures")
         return 0
     if args.action == "book":
         from dmaf_lite.lessons.book import write_book

@@ -137,7 +137,8 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
             kept["tags"] = [*kept["tags"], "remove-cell"]
         cell.metadata = NotebookNode(kept)
         if cell.cell_type == "code":
-            cell.outputs = [_normalise_output(output) for output in _joined(cell.outputs)]
+            kept = [output for output in cell.outputs if not _is_progress(output)]
+            cell.outputs = [_normalise_output(output) for output in _joined(kept)]
     return notebook
 
 
@@ -159,7 +160,16 @@ def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
     return joined
 
 
+def _is_progress(output: NotebookNode) -> bool:
+    """Whether an output is a progress bar: on a page it would stand still for ever."""
+    data = output.get("data", {})
+    text = "".join(data.get("text/plain", ""))
+    return "image/png" not in data and bool(re.search(r"\d+%\|.*\| *\d+/\d+ \[", text))
+
+
 def _normalise_output(output: NotebookNode) -> NotebookNode:
+    if output.output_type == "stream":  # why an artefact was made again depends on what lay there before
+        output.text = re.sub(r"(: made in \d+ s) \(again: [^\n]*\)", r"\1", output.text)
     if "data" in output:
         output.data.pop("application/vnd.jupyter.widget-view+json", None)
         if "text/plain" in output.data:

@@ -122,7 +122,8 @@ class DmafObjective(nn.Module):
                                               neighbours=s.neighbours)
         # With DTM off it still tracks, so that runs with and without can be compared.
         self.monitor = TrainingMonitor(s.distillation, missing_rates, mode=s.dtm, settings=s.monitor)
-        # A buffer, so that a run resumed at the end of an epoch still knows whether the warm-up is over.
+        # Counts up to the end of the warm-up.  A buffer, so that a run resumed at the end of an epoch still knows
+        # whether it is over.
         self.register_buffer("steps_done", torch.zeros((), dtype=torch.int64))
 
     def forward(self, net: nn.Module, features: Features, prediction: Prediction, batch, step: int) -> dict[str, Term]:
@@ -154,7 +155,7 @@ class DmafObjective(nn.Module):
         if self.training:
             # Also in a step without any student: every process must take part in the exchange.
             self.monitor.observe(gaps, features.pairs.available_on_device)
-            self.steps_done.fill_(step + 1)
+            self.steps_done.fill_(min(step + 1, self.warmup_steps))
         weight = self.monitor.beta * self.warmup_factor(step)
         return terms | {name: Term(gap, self.lambdas[name] * weight) for name, gap in gaps.items()}
 

@@ -5,7 +5,7 @@ Taught in lesson 07, where the same step is also written out by hand.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 import torch
@@ -59,9 +59,17 @@ def set_learning_rates(optimizer: torch.optim.Optimizer, lr: float, factors: Seq
         group["lr"] = lr if modality is None else factors[modality] * lr
 
 
+def forward_backward(model: nn.Module, batch: Batch, step: int, dtype: torch.dtype, parts: int = 1) -> dict[str, Term]:
+    """All terms of one batch, one of `parts` of its step; their gradient is added to that of the parameters."""
+    with autocast(batch.images.device, dtype):
+        terms = model(batch, step)
+        (total(terms) / parts).backward()
+    return terms
+
+
 def train_step(
     model: nn.Module, optimizer: torch.optim.Optimizer, batches: Sequence[Batch], step: int, *, clip: float,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype = torch.float32, backward: Callable[..., dict[str, Term]] = forward_backward,
 ) -> dict[str, Term]:
     """One update from one batch, or from several whose gradients are added up.
 
@@ -76,6 +84,7 @@ def train_step(
         step: Number of steps done before this one.
         clip: Largest norm of the gradient.
         dtype: bfloat16 for mixed precision.
+        backward: Makes terms and gradients of one batch; `graphs.StepGraphs` does it with fewer launches.
 
     Returns:
         The terms, with the studies of all batches.
@@ -85,10 +94,7 @@ def train_step(
     for number, batch in enumerate(batches):
         last = number == len(batches) - 1
         with nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync():
-            with autocast(batch.images.device, dtype):
-                terms = model(batch, step)
-            (total(terms) / len(batches)).backward()
-        seen.append(terms)
+            seen.append(backward(model, batch, step, dtype, len(batches)))
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     nn.utils.clip_grad_norm_(parameters, clip)
     objective = getattr(model, "module", model).objective

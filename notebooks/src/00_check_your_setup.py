@@ -83,7 +83,7 @@ print(f"precision  {str(precision).removeprefix('torch.')}")
 
 # %% [markdown]
 # `device` is what networks run on: `cuda` is an NVIDIA GPU, `mps` an Apple one, `cpu` works for every lesson.
-# `precision` is `bfloat16` where the hardware multiplies such numbers itself, which makes training about twice as fast.
+# `precision` is `bfloat16` where the hardware multiplies such numbers itself. What that gains is measured in lesson 08.
 
 
 # %%
@@ -129,8 +129,9 @@ fig = figures.show_modalities(images, study["affine"], label=np.where(study["seg
 figures.show(fig, alt="One axial slice of a synthetic brain in FLAIR, T1ce, T1 and T2, with the tumour's classes")
 
 # %% [markdown]
-# Look for the tumour in each picture: oedema is bright on FLAIR and T2, the active rim only on T1ce, and T1 alone
-# shows little. That no modality shows everything is the reason for this kit.
+# Look for the tumour in each picture: the oedema (swelling) is the brightest part of FLAIR; on T2 it is brighter than the
+# brain around it, but fluid is brighter still; the active rim is bright on T1ce alone; and T1 shows little. No modality
+# shows everything, and that is the reason for this kit.
 
 # %% tags=["check"]
 again = make_brain(seed, 0, BrainSettings(spacing=spacing))

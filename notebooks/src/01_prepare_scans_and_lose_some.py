@@ -42,7 +42,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from dmaf_lite import figures, phantom
+from dmaf_lite import figures
 from dmaf_lite.data import missing
 from dmaf_lite.data.case import load_case
 from dmaf_lite.data.cohort import LAYOUTS, Cohort, files_in_folder, find_cases, prepare_cohort
@@ -51,6 +51,7 @@ from dmaf_lite.figures.planes import to_lps
 from dmaf_lite.lessons import recipes
 from dmaf_lite.lessons.artifacts import data_folder, load_or_make
 from dmaf_lite.lessons.exercises import lesson_01 as exercises
+from dmaf_lite.phantom.brain import threshold_dice, write_brain_cohort
 from dmaf_lite.spec import BRATS
 
 print(f"nibabel {nib.__version__}, numpy {np.__version__}, layout {layout}")
@@ -60,13 +61,15 @@ print(f"nibabel {nib.__version__}, numpy {np.__version__}, layout {layout}")
 #
 # Patients' scans may not be passed on, so the kit brings **phantoms**: synthetic brains with synthetic tumours,
 # saved exactly as the BraTS 2020 cohort is. Everything below reads a real cohort with the same cells: set `DMAF_DATA`
-# and the parameter `layout`.
+# and the parameter `layout`. This is the way of the data, from left to right; each section below is one step of it.
+#
+# ![The data's way: NIfTI files, z-score, crop to the head, store, table of missing scans, batch](figures/data_way.svg)
 
 # %%
 scratch = tempfile.TemporaryDirectory()  # gone when the kernel ends
 raw = Path(scratch.name, "raw")
 if layout == "phantom":
-    phantom.write_brain_cohort(raw, count=1, seed=seed, spacing=look_spacing, workers=0)
+    write_brain_cohort(raw, count=1, seed=seed, spacing=look_spacing, workers=0)
 else:
     raw = data_folder(layout)
 files = find_cases(raw, layout)[0]
@@ -130,14 +133,16 @@ fig = figures.show_modalities(case.images, case.affine, label=case.label, classe
 figures.show(fig, alt="The same axial slice in FLAIR, T1ce, T1 and T2, and with the labels over FLAIR")
 
 # %% [markdown]
-# One slice, four answers: on FLAIR the whole tumour is bright, on T2 it is grey beside far brighter fluid, the
-# enhancing part lights up on T1ce alone, and T1 says no more than that something is darker. Losing a scan means losing
-# one of these answers.
+# One slice, four answers. On FLAIR the whole tumour is bright. On T2 it is brighter than the brain around it, but far
+# brighter fluid lies beside it. The enhancing part is bright on T1ce alone. T1 shows only that something is darker. Who
+# loses a scan loses one of these answers.
 #
 # ## 4 · Labels and nested regions
 #
-# The annotator gave every voxel one class. Doctors ask for **regions**, which are unions of classes: whole tumour (WT),
-# tumour core (TC) and enhancing tumour (ET). BraTS 2020 writes ET as 4, BraTS 2023 as 3: the layout knows, and inside
+# The annotator gave every voxel one **class**: `NCR/NET`, the necrotic (dead) and the non-enhancing part of the core;
+# `ED`, oedema, the swollen brain around it; `ET`, the enhancing tumour, which takes up the contrast agent of T1ce; or
+# background. Doctors ask for **regions**, which are unions of classes: whole tumour (WT = NCR/NET + ED + ET), tumour core
+# (TC = NCR/NET + ET) and enhancing tumour (ET). BraTS 2020 writes ET as 4, BraTS 2023 as 3: the layout knows, and inside
 # the kit it is always 3.
 
 # %%
@@ -161,13 +166,12 @@ for inner, outer in BRATS.nested:
 print(pd.DataFrame(member, index=BRATS.classes).to_string())
 
 # %% tags=["hide-input"]
-paint = {"WT": 2, "TC": 1, "ET": 3}
-fig = figures.show_labels(case.images["FLAIR"], {r: masks[r] * np.uint8(paint[r]) for r in masks}, case.affine,
-                          classes=("", "TC", "WT", "ET"))
+fig = figures.show_regions(case.images["FLAIR"], masks, case.affine)
 figures.show(fig, alt="The regions WT, TC and ET over the same slice of FLAIR, each inside the one before")
 
 # %% [markdown]
-# From left to right each region is a part of the one before.
+# From left to right each region is a part of the one before. Regions have colours of their own, since a region is not a
+# class.
 #
 # ## 5 · `x > 0` is not the brain
 #
@@ -354,8 +358,8 @@ fig = figures.availability_picture(table, title=f"what {len(table)} training cas
 figures.show(fig, alt="One row per modality and one column per training case, coloured where the scan is there")
 
 # %% [markdown]
-# Read it by column: hardly any patient is complete. Read it by row: T2 has few coloured fields, so an encoder for T2
-# learns from few patients. This imbalance is what the paper is about.
+# Read it by column: how many columns are full, says the line above the picture. Read it by row: T2 has few coloured
+# fields, so an encoder for T2 learns from few patients. This imbalance is what the paper is about.
 
 # %% tags=["check"]
 path = Path(scratch.name, "missing_rates.csv")
@@ -379,7 +383,7 @@ def dice(predicted, truth):
 
 thresholds = np.quantile(flair[inside], np.linspace(0, 0.999, 200))
 slow = max(dice(flair > t, masks["WT"]) for t in thresholds)
-fast = phantom.threshold_dice(flair, masks["WT"], inside)
+fast = threshold_dice(flair, masks["WT"], inside)
 print(f"WT on FLAIR: {slow:.3f} with 200 thresholds, {fast:.3f} with every grey value as a threshold")
 
 # %% tags=["check"]
@@ -393,7 +397,7 @@ for name in training[:cases_yardstick]:
     for modality, image in study.images.items():
         for region in BRATS.regions:
             mask = BRATS.region_mask(study.label, region)
-            rows.append((region, modality, phantom.threshold_dice(image, mask, foreground(image))))
+            rows.append((region, modality, threshold_dice(image, mask, foreground(image))))
 frame = pd.DataFrame(rows, columns=["region", "modality", "dice"])
 yardstick = frame.pivot_table(index="modality", columns="region", values="dice", aggfunc="median", sort=False)
 print(f"median over {len(training[:cases_yardstick])} cases; a case without the region is left out")

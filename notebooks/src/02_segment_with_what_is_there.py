@@ -81,6 +81,10 @@ for name, row in zip(batch.names, available, strict=True):
 # %% [markdown]
 # ## 2 · The network by hand, for one study
 #
+# ![The network: four encoders, one scan missing, fusion at every level, fusion decoder with deep heads, shared decoder](figures/network.svg)
+#
+# The drawing shows the whole DMAF-Net. In this lesson its fusion is a plain mean; lesson 03 puts DMAF into its place.
+#
 # One brick does nearly all the work: **instance norm** without scale and shift, LeakyReLU, convolution without bias,
 # $$ \text{NAC}(x) = w * \phi\!\left(\frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}}\right), \qquad
 #    \phi(u) = \max(u, 0.2\,u), $$
@@ -178,6 +182,8 @@ for logits, _unimodal, deep in slow:
 # A loop over studies is slow, and a dense array [B, M, ...] would have to be filled with *something* where a scan is
 # missing. The package keeps one row per existing **pair** (study, modality), sorted by modality, so that each encoder
 # works on one contiguous block of rows.
+#
+# ![Left a batch with holes, right the five rows that exist, sorted by modality](figures/packed.svg)
 
 # %%
 pairs = Pairs.of(available)
@@ -397,8 +403,8 @@ assert (summary.copies * summary.parameters).sum() == count(net), "the table hol
 #
 # ## 8 · A short training
 #
-# The loop of the package: crops of complete studies, from each a random subset of scans, AdamW. A few thousand steps
-# would be a training; these few are a sign of life.
+# The loop of the package: crops of complete studies, from each a random subset of scans, AdamW. A
+# useful training takes a few thousand steps; these few only show that it works.
 
 # %%
 run_settings = {"network": "baseline", "network_options": {"width": width, "levels": levels}, "objective": "plain",

@@ -61,6 +61,8 @@ print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; everything
 # A mean gives every scan the same say everywhere. But oedema is bright on FLAIR and the active rim on T1ce: *who* should
 # be heard depends on *where*. DMAF lets the scans look at each other before they are added.
 #
+# ![DMAF at one level: maps, tokens, attention blocks, scores, weights, fused map; T1 is missing and masked](figures/fusion.svg)
+#
 # | symbol | meaning |
 # |---|---|
 # | $e^m$ | features of modality $m$ at one level, $C \times D \times H \times W$ |
@@ -69,8 +71,9 @@ print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; everything
 # | $S_m$ | restored score map of modality $m$ |
 # | $A_m$ | its weight, element by element; $f = \sum_m A_m \odot e^m$ |
 #
-# We work on one level with made-up features. T1 is missing. The package's module `DMAF` holds the parameters; the two
-# that start at zero or near it are given some life, as after a training, or nothing would be seen.
+# We work on one level with made-up features. T1 is missing. The package's module `DMAF` holds the parameters. Three of
+# them start at zero or near it; we set them to random numbers, as after a training, because otherwise all weights would
+# be equal.
 
 # %%
 torch.manual_seed(seed)
@@ -349,7 +352,7 @@ for number, weights in enumerate(seen.modality_weights, start=1):
 
 # %% tags=["hide-input"]
 with figures.style():
-    fig, ax = plt.subplots(figsize=(figures.WIDTH * 0.8, 2.6))
+    fig, ax = plt.subplots(figsize=(figures.WIDTH, 3))
     for m, modality in enumerate(BRATS.modalities):
         heights = [float(weights[m].mean()) for weights in seen.modality_weights]
         ax.bar(np.arange(levels) + 0.2 * (m - 1.5), heights, 0.18, label=modality,
@@ -375,7 +378,7 @@ print(f"level {level + 1}, where the weights of the four scans differ most; slic
 # %% tags=["hide-input"]
 far = max(float(np.abs(enlarged[..., index] - 1 / M).max()), 1e-3)
 fig = figures.show_maps(dict(zip(BRATS.modalities, enlarged, strict=True)), np.eye(4), index=index, image=scans[0],
-                        limits=(1 / M - far, 1 / M + far))
+                        limits=(max(0.0, 1 / M - far), 1 / M + far))
 figures.show(fig, alt="FLAIR of one slice, and beside it the weight of each of the four scans over the same slice")
 
 # %% [markdown]

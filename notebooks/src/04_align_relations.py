@@ -57,6 +57,11 @@ print(f"torch {torch.__version__} on the CPU, profile {profile}")
 # %% [markdown]
 # ## 1 · Covariance alignment, with pencil and paper
 #
+# **Distillation** means: a network that sees more, the *teacher*, gives one that sees less, the *student*, a goal for its
+# features. The student learns, the teacher does not notice: its values are used as constants (`detach`, written sg).
+#
+# ![Teacher and student: the fused map of all scans, the map of one scan, three comparisons, gradient to the student only](figures/teacher_and_student.svg)
+#
 # The **teacher** is the fused map $f$ at the deepest level, a **student** is one modality's map $e^m$ there. Write a
 # map as a table: $V$ voxels (rows) by $d$ channels (columns). Which channels rise together is what the covariance says:
 #
@@ -97,8 +102,9 @@ assert covariance_gap(covariance(X), covariance(Y)).item() == by_hand, "the pack
 # %% [markdown]
 # ## 2 · How small can the gap be?
 #
-# Not 0. Draw $V$ voxels twice from the **same** Gaussian: two samples differ though nothing is there to align. For
-# unit variance in $d$ channels the expected value is
+# Equal maps have a gap of exactly 0. Two **independent** samples of one and the same thing have not: draw $V$ voxels
+# twice from the same Gaussian, and the two covariances differ by chance, although there is nothing to align. For unit
+# variance in $d$ channels the expected value of this *floor of chance* is
 #
 # $$ \mathbb E\, L_{cov} = \frac{1 + 1/d}{2\,(V - 1)} \tag{4.3} $$
 
@@ -112,8 +118,9 @@ for V in (8, 27, 64, 125):
           f"rank of Cov {torch.linalg.matrix_rank(covariance(x[0])).item():3d} of {d}")
 
 # %% [markdown]
-# The last column says why. $V$ centred rows span at most $V - 1$ directions, so with few voxels a covariance is mostly
-# zeros in disguise. A larger crop is the remedy, not a larger weight.
+# The last column says why. $V$ centred rows span at most $V - 1$ directions, so with few voxels most of the covariance's
+# directions have variance 0. A larger crop is the remedy, not a larger weight. (In training, student and teacher look at
+# the *same* voxels, so they are not independent, and their gap can fall below this floor: section 4 shows it.)
 
 # %% tags=["check"]
 for V, measured in floor.items():
@@ -334,6 +341,8 @@ def draw_graph():
             if not brain.T[int(place[i][1]), int(place[i][0])]:
                 continue
             for j in joined[i].nonzero().flatten().tolist():
+                if not brain.T[int(place[j][1]), int(place[j][0])]:
+                    continue  # a node of air
                 ax.plot(*zip(place[i], place[j], strict=True), color=colour, lw=0.8, alpha=0.8)
             ax.plot(*place[i], "o", color=colour, ms=4)
         ax.set_axis_off()
@@ -352,8 +361,9 @@ print(f"of the edges that leave tumour nodes, {(inside @ mates).sum() / inside.s
       f"tumour nodes are {mates.mean():.0%} of all")
 
 # %% [markdown]
-# Lines join places that look alike to the network, not places that lie side by side: some run across the whole head.
-# The line of print compares how often tumour's edges end in tumour with what a blind choice would give.
+# Lines join places that look alike to the network, not places that lie side by side: some run across the whole head
+# (lines to nodes outside the head are not drawn). The printed line compares how often the edges of tumour nodes end at a
+# tumour node with what a blind choice would give.
 
 # %% [markdown]
 # ## 9 · Neighbours have a floor too

@@ -174,7 +174,8 @@ y = soft_membership(small_stats.one_hot, size).flatten(2)  # B, K, V
 fast = prototype_loss(students, teachers, small_stats, study)
 slow = torch.stack([loss_by_loops(students[p].flatten(1), teachers[b].flatten(1), y[b])
                     for p, b in enumerate(study.tolist())])
-print("loops  ", slow.tolist(), "\npackage", fast.tolist())
+for name, values in (("loops", slow), ("package", fast)):
+    print(f"{name:8s}", [round(value, 4) for value in values.tolist()])
 
 # %% tags=["check"]
 torch.testing.assert_close(slow, fast)
@@ -192,7 +193,7 @@ torch.testing.assert_close(slow_gradient, fast_gradient)
 with torch.no_grad():
     same = prototype_loss(teachers[study], teachers, small_stats, study)
     longer = prototype_loss(3 * teachers[study], teachers, small_stats, study)
-print("equal", same.abs().max().item(), " three times as long", longer.abs().max().item())
+print(f"equal {same.abs().max():.0e}, three times as long {longer.abs().max():.0e}")
 assert same.abs().max() < 1e-6 and longer.abs().max() < 1e-6
 
 # %% [markdown]
@@ -214,7 +215,7 @@ present = torch.tensor([[True, True, True, False]])
 gap = prototype_gap(p, q, present)
 torch.testing.assert_close(gap[0], (1 - F.cosine_similarity(p[0, :3], q[0, :3], dim=1)).mean())
 flow, = torch.autograd.grad(gap.sum(), p)
-print("gradient per class", flow.abs().sum(2)[0].tolist())
+print("gradient per class", [round(value, 3) for value in flow.abs().sum(2)[0].tolist()])
 assert (flow[0, 3] == 0).all(), "the absent class has no gradient"
 
 # %% [markdown]

@@ -328,8 +328,8 @@ modes = ("off", "start", "reweighting", "gradients", "both")
 runs = {mode: [simulate(mode, seed + i) for i in range(simulations)] for mode in modes}
 
 # %% [markdown]
-# Balance: the spread of the true gaps, $(\max_m G^m - \min_m G^m) / \mathrm{mean}_m G^m$. Reached means: below one half, and
-# never above it again.
+# We measure balance by the spread of the true gaps, $(\max_m G^m - \min_m G^m) / \mathrm{mean}_m G^m$. We call the gaps
+# *balanced from* the step after which the spread never exceeds one half again.
 
 # %%
 def spread(gaps):
@@ -351,7 +351,7 @@ print(f"simulation, mean of {simulations} seeds, {simulated_steps} steps\n{summa
 
 # %% tags=["hide-input"]
 with figures.style():
-    fig, axes = plt.subplots(1, 3, figsize=(figures.WIDTH, 2.7))
+    fig, axes = plt.subplots(1, 3, figsize=(figures.WIDTH, 3.2))
     for ax, mode in zip(axes, ("off", "both"), strict=False):
         for m, kind in enumerate(world.index):
             ax.plot(runs[mode][0][0][:, m], label=kind)
@@ -360,14 +360,14 @@ with figures.style():
         axes[2].plot(spread(runs[mode][0][0]), label=mode)
     axes[2].axhline(0.5, color="0.6", lw=1)
     axes[2].set(xlabel="step", title="spread")
-    axes[0].legend(fontsize=7)
-    axes[2].legend(fontsize=7)
+    axes[0].legend()
+    axes[2].legend()
     fig.canvas.draw()
 figures.show(fig, alt="Simulation: true gaps of four modalities without and with DTM, and their spread for all modes")
 
 # %% [markdown]
-# Left and middle, the same world without and with DTM; right, the closer to 0 a curve lies, the better the balance. The
-# last column of the table above is the price or the profit: slowing who is ahead balances, but teaches nobody.
+# Left and middle, the same world without and with DTM; right, the closer to 0 a curve lies, the better the balance.
+# The last column of the table says what the balance costs or gains: a smaller mean gap is better for everybody.
 
 # %% tags=["check"]
 for found in runs.values():

@@ -71,6 +71,8 @@ print(f"torch {torch.__version__}, training on {device.type} in {choose_precisio
 # %% [markdown]
 # ## 1 · The whole objective
 #
+# ![The objective: six terms in six colours and the places of the network where they take hold](figures/objective.svg)
+#
 # For one study, with the symbols of the lessons before; then the mean over studies:
 # $$ \mathcal{L} = \underbrace{L_\text{seg}(z)}_{\texttt{seg}}
 #    + \underbrace{\sum_{l \ge 2} 2^{-(l-1)} L_\text{seg}(z_l)}_{\texttt{deep}}
@@ -276,7 +278,7 @@ fig = figures.availability_picture(seen["imbalanced"], title="condition imbalanc
 figures.show(fig, alt="One column per training sample of two epochs, filled where a modality is available")
 
 # %% [markdown]
-# Under the published rates T2 is a rare guest and T1 is nearly always there; the second epoch sees, in another order,
+# Under the published rates T2 is the rarest scan and T1 the most frequent one; the second epoch sees, in another order,
 # exactly the scans that the first one saw.
 
 # %% tags=["check"]
@@ -448,8 +450,12 @@ for region in BEST:
 
 # %% tags=["hide-input"]
 ahead = [region for region in BEST if means.loc["shipped weights", region] > means.loc["oracle threshold", region]]
-print("Against the fixed threshold the shipped weights are ahead for WT and ET;")
-print("Against the oracle, which has seen the answer, for:", " and ".join(ahead) or "neither")
+print("Shipped weights against the fixed threshold: ahead for WT and ET;")
+print("against the oracle, which has seen the answer: ahead for", " and ".join(ahead) or "neither")
+if "this lesson's run" in means.index:
+    for region in BEST:
+        gain = means.loc["this lesson's run", region] - means.loc["fixed threshold", region]
+        print(f"This lesson's run against the fixed threshold: {region} {gain:+.3f}", "(ahead)" if gain > 0 else "(BEHIND)")
 
 # %% tags=["hide-input"]
 name = parts["test"][0]
@@ -462,8 +468,8 @@ fig = figures.show_labels(images[0], shown, unseen.meta(name)["affine"], classes
 figures.show(fig, alt="One unseen phantom: truth, the shipped weights, a fixed threshold on FLAIR, this lesson's run")
 
 # %% [markdown]
-# The shipped weights follow the outline and name the classes; a threshold leaves speckles and knows one class only. Where
-# this lesson's own run is shown, it is what a moment of training gives: the place, not yet the outline.
+# The shipped weights follow the outline and name the classes; a threshold leaves speckles and knows one class only. This
+# lesson's own run, where it is shown, has found the place, and its outline is rough.
 #
 # ## In practice
 #

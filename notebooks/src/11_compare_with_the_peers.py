@@ -70,7 +70,7 @@ print(f"torch {torch.__version__}, measuring on {device.type}, {torch.get_num_th
 # ## 1 · One contract
 #
 # Every network of the kit encodes what is there and decodes any part of it (lesson 02), and every objective asks only for
-# what this contract gives. So a peer is one file in `nn/` or `objectives/`, and data, training, evaluation, and commands
+# what this contract gives. So a peer is one file or one folder in `peers/`, and data, training, evaluation, and commands
 # stay the same. What goes with what, and why not the others:
 
 # %%
@@ -191,9 +191,19 @@ fig = figures.show_maps(shown, np.eye(4), index=slice_index, image=scans[0], uni
 figures.show(fig, alt="FLAIR, and RFNet's guess of the four regions in one slice, as probabilities")
 
 # %% [markdown]
-# The maps are the guess that steers the fusion, not the segmentation. The gates are numbers between 0 and 1 that need not
-# sum to 1: regions do not compete for a scan, as they would in a softmax (lesson 03). That of a missing scan may be
-# anything: it multiplies exact zeros.
+# How to read the tables: a row is a class, and the number in it is the **gate** $s_{k,m}$, by which the features of
+# modality $m$ are multiplied where that class is guessed. 1 lets them pass, 0 stops them. Gates need not sum to 1, since
+# every gate is a sigmoid of its own; in a softmax (lesson 03) the scans would compete. The gate of a missing scan may be
+# anything: it multiplies exact zeros. The maps above are the guess that steers the fusion, not the segmentation.
+#
+# Do the gates already ask T1ce for what enhances? Let the table decide:
+
+# %%
+asked_most = {k: BRATS.modalities[int(row.argmax())] for k, row in zip(BRATS.classes, gates[1], strict=True)}
+print(f"after {steps_passion} steps the largest gate belongs to", asked_most)
+print("T1ce has it for ET:", "yes" if asked_most["ET"] == "T1ce" else "NO, so few steps have not taught the gates yet")
+
+# %% [markdown]
 #
 # ## 3 · mmFormer: tokens that talk
 #
@@ -233,14 +243,17 @@ with torch.no_grad():
     torch.testing.assert_close(slow, layer.project(layer.attend(layer.norm_attention(t)))[0], rtol=1e-3, atol=1e-5)
 missing = heads["without T1ce"].reshape(4 * 8, 4, 8).sum(2)[:, 1]
 assert (missing > 0).all(), "every token spends attention on the tokens of the scan that is not there"
-print(f"attention spent on a missing T1ce: {missing.mean():.0%} on average")
+print(f"attention spent on a missing T1ce: {missing.mean():.0%} on average; an equal share would be {1 / BRATS.M:.0%}")
 
 # %% tags=["hide-input"]
 fig = figures.attention_picture(heads, BRATS.modalities)
 figures.show(fig, alt="Attention between the tokens of the four modalities, once with all, once without T1ce")
 
 # %% [markdown]
-# The stripe of T1ce does not go dark when T1ce is missing. In DMAF-Net absent keys get exactly 0 (lesson 03).
+# The stripe of T1ce does not become dark when T1ce is missing. Note the size, though: a layer that has learned nothing
+# gives every scan an equal share, and so short a training leaves it near that. What the picture proves is not *how much*
+# a trained mmFormer listens to a missing scan, but that nothing stops it. In DMAF-Net the keys of a missing scan get
+# exactly 0 (lesson 03).
 #
 # One line of the released code deserves a look. After the transformer the tokens lie in memory modality by modality, and
 # are *viewed* as a grid. What ends up in the first cells?
@@ -460,7 +473,7 @@ for table in tables.values():
 
 # %% tags=["hide-input"]
 fig = figures.methods_heatmap(tables)
-figures.show(fig, alt="Dice of all methods on phantoms: fifteen subsets and their mean down, methods across, by region")
+figures.show(fig, alt="Dice of all methods on phantoms: methods down, fifteen subsets and their mean across, one panel per region")
 
 # %% tags=["check"]
 one = of(methods[0])

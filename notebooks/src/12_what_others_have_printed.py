@@ -96,7 +96,7 @@ apart = (recomputed - stated).abs()
 assert apart.loc["RFNet"].max() < 0.02 < apart.loc["mmFormer"].max() < 0.2, "one agrees to a rounding, one does not"
 
 # %% [markdown]
-# ## 2 · One prediction, four numbers
+# ## 2 · One prediction, four rules
 #
 # Now the part that needs no second network at all. We take one prediction of the shipped weights per case, and score **the very
 # same label maps** as four code bases would. What differs: what of the volume is looked at, a constant in the Dice, what

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from dmaf_lite.base.device import autocast, choose_device, choose_precision, cpu_has_bfloat16, deterministic_algorithms
+from dmaf_lite.base.device import (
+    autocast,
+    choose_device,
+    choose_precision,
+    cpu_has_bfloat16,
+    deterministic_algorithms,
+    why_not,
+)
 
 
 def test_auto_takes_the_best_there_is():
@@ -44,3 +51,38 @@ def test_deterministic_algorithms_are_asked_for_and_given_back(monkeypatch):
         assert torch.are_deterministic_algorithms_enabled()
         raise KeyError
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_autocast_is_nothing_where_there_is_none():
+    with autocast(torch.device("meta"), torch.float32):
+        assert (torch.ones(2, 2, device="meta") @ torch.ones(2, 2, device="meta")).dtype == torch.float32
+
+
+def test_a_torch_without_the_question_has_no_bfloat16(monkeypatch):
+    """Wheels for Apple silicon lack these operators."""
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported")
+    assert cpu_has_bfloat16() is False
+    assert choose_precision("auto", torch.device("cpu")) == torch.float32
+
+
+def test_a_device_that_cannot_train_is_left_with_a_word(monkeypatch):
+    why_not.cache_clear()
+    assert why_not(torch.device("cpu")) is None
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)  # but this torch has no MPS
+    with pytest.warns(UserWarning, match=r"device mps cannot train here .*; the CPU is used"):
+        assert choose_device().type == "cpu"
+    why_not.cache_clear()
+
+
+def test_each_of_several_processes_has_its_gpu(monkeypatch):
+    assert choose_device("cuda") == torch.device("cuda")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert choose_device("cuda") == torch.device("cuda:1")
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_emulated_bfloat16_does_not_count(monkeypatch, has):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or has)
+    assert choose_precision("auto", torch.device("cuda")) == (torch.bfloat16 if has else torch.float32)

@@ -11,10 +11,10 @@ def test_the_heatmap_writes_every_number_where_it_belongs():
               for region in ("WT", "ET")}
     panels = methods_heatmap(tables).axes[:2]
     assert [ax.get_title() for ax in panels] == ["WT", "ET"]
-    shown = {text.get_position(): text.get_text() for text in panels[0].texts}  # (method, subset)
-    assert shown == {(0, 0): ".00", (0, 1): ".50", (1, 0): "1.00", (1, 1): ".26"}
-    assert [label.get_text() for label in panels[0].get_xticklabels()] == ["baseline", "RFNet"]
-    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["T1", "T1+T2"]
+    shown = {text.get_position(): text.get_text() for text in panels[0].texts}  # (subset, method)
+    assert shown == {(0, 0): ".00", (1, 0): ".50", (0, 1): "1.00", (1, 1): ".26"}
+    assert [label.get_text() for label in panels[1].get_xticklabels()] == ["T1", "T1+T2"]
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["baseline", "RFNet"]
 
 
 def test_attention_has_one_scale_and_lines_between_the_groups():

@@ -232,13 +232,16 @@ def test_a_cell_that_a_run_has_swallowed_fails_it(
 def test_normalising_drops_what_changes_for_no_reason() -> None:
     cell = nbformat.v4.new_code_cell("x", metadata={"tags": ["injected-parameters"], "papermill": {}})
     cell.outputs = [nbformat.v4.new_output("stream", text="a\n"), nbformat.v4.new_output("stream", text="b\n"),
+                    nbformat.v4.new_output("stream", text="run: made in 8 s (again: its code (x) has changed)\n"),
+                    nbformat.v4.new_output("display_data", {"text/plain": "train:   0%|          | 0/36 [00:00<?]",
+                                                            "application/vnd.jupyter.widget-view+json": {}}),
                     nbformat.v4.new_output("display_data", {"text/plain": "<f at 0x7f01>",
                                                             "application/vnd.jupyter.widget-view+json": {}})]
     done = normalise(nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {}, "papermill": {}}))
     assert set(done.metadata) == {"kernelspec", "language_info"}
     assert done.cells[0].metadata == {"tags": ["injected-parameters", "remove-cell"]}
     stream, shown = done.cells[0].outputs
-    assert stream.text == "a\nb\n" and shown.data == {"text/plain": "<f>"}
+    assert stream.text == "a\nb\nrun: made in 8 s\n" and shown.data == {"text/plain": "<f>"}
 
 
 # ---- rules
