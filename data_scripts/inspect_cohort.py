@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Say what is in a downloaded cohort: cases, missing scans, grids, odd files, disk need. Changes nothing.
 
+    python data_scripts/inspect_cohort.py FOLDER --detect
     python data_scripts/inspect_cohort.py FOLDER --layout brats2020
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from dmaf_lite.base.atomic import atomic_path
 from dmaf_lite.base.door import leave
+from dmaf_lite.data.detect import detect_layout
 from dmaf_lite.data.finding import find_cohort
 from dmaf_lite.data.inventory import BOX_SHARE, CaseRecord, inspect_found
 from dmaf_lite.data.layouts import LAYOUTS
@@ -51,7 +53,9 @@ def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status: 0, or 1 where a case cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="the cohort as downloaded")
-    parser.add_argument("--layout", required=True, choices=list(LAYOUTS), help="how it is laid out")
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument("--layout", choices=list(LAYOUTS), help="how it is laid out (docs/layouts.md)")
+    how.add_argument("--detect", action="store_true", help="say which layout the folder seems to have, and why")
     parser.add_argument("--thorough", action="store_true", help="read every voxel too (about 1 s per BraTS case)")
     parser.add_argument("--csv", type=Path, help="also write one row per case to this file")
     parser.add_argument("--dry-run", action="store_true", help="do not write the CSV")
@@ -62,6 +66,10 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> int:
     """Do what the command line asks; returns the exit status."""
     warnings.simplefilter("ignore")  # the summary tells them
+    if args.detect:
+        told = detect_layout(args.folder)
+        print(told)
+        return int(told.layout is None)
     found = find_cohort(args.folder, args.layout)
     records = inspect_found(found, thorough=args.thorough)
     if args.csv and not args.dry_run:

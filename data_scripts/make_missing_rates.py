@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dmaf_lite.base.door import leave
 from dmaf_lite.data.missing import PUBLISHED_SEED, missing_table, published_rates, realised_rates, write_table
+from dmaf_lite.data.splits import read_names
 from dmaf_lite.spec import SPECS
 
 
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> int:
     """Do what the command line asks; returns the exit status."""
     spec = SPECS[args.spec]
-    names = args.names.read_text(encoding="utf-8").split()
+    names = read_names(args.names)
     if args.published:
         rates, method = published_rates(args.published), "published"
     else:

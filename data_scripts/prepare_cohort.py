@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dmaf_lite.base.door import leave
 from dmaf_lite.data.case import DEFAULT_MINIMUM
-from dmaf_lite.data.cohort import LAYOUTS, prepare_cohort
+from dmaf_lite.data.cohort import LAYOUTS, prepare_cohort, read_names
 from dmaf_lite.data.inventory import BOX_SHARE, inspect_cohort
 
 
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> int:
     """Do what the command line asks; returns the exit status."""
     warnings.simplefilter("ignore")  # the summary tells them
-    names = None if args.names is None else args.names.read_text(encoding="utf-8").split()
+    names = None if args.names is None else read_names(args.names)
     if args.dry_run:
         records = [r for r in inspect_cohort(args.folder, args.layout) if names is None or r.name in names]
         bad = [r for r in records if r.problem]

@@ -8,6 +8,7 @@ Taught in lessons 01 (crops) and 07 (resume).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dmaf_lite.base.settings import checked
 from dmaf_lite.data.augmentation import Augmentation, AugmentationSettings, apply, draw
+from dmaf_lite.data.read_ahead import AHEAD, workers_that_fit
 from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.data.volume import overlap
 from dmaf_lite.spec import OUTSIDE
@@ -207,8 +209,16 @@ def draw_crop(
 
 
 def batch_loader(batches: TrainingBatches, steps: Sequence[int], *, workers: int, pin: bool) -> DataLoader:
-    """The batches of the given steps in order; worker processes only read ahead."""
+    """The batches of the given steps in order; worker processes only read ahead.
+
+    Warns:
+        UserWarning: The shared memory is too small for the workers; this process then reads the batches itself.
+    """
+    settings = batches.settings
+    voxels = max(math.prod(crop) for crop in (settings.crop, *settings.late_crops))
+    # float32 scans and the int64 label.
+    workers = workers_that_fit(workers, settings.batch * voxels * (4 * batches.cohort.spec.M + 8))
     return DataLoader(
         batches, batch_size=None, sampler=steps, num_workers=workers, pin_memory=pin,
-        persistent_workers=False, prefetch_factor=4 if workers else None,
+        persistent_workers=False, prefetch_factor=AHEAD if workers else None,
     )

@@ -241,6 +241,8 @@ class NormalisedCase:
         label_outside: Internal label -> number of its voxels that the box does not hold.
         original_shape, original_affine: The grid of the files, with the axes turned as in `Case`.
         turn: How the axes of the files were turned.
+        truth, truth_box: Where the case was resampled, the label on the grid of the files: uint8 of the box in it
+            that holds all of it, and the box. Else None.
     """
 
     name: str
@@ -256,6 +258,8 @@ class NormalisedCase:
     original_shape: tuple[int, int, int]
     original_affine: np.ndarray
     turn: Turn = NO_TURN
+    truth: np.ndarray | None = None
+    truth_box: Box | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -328,6 +332,10 @@ def normalise_case(case: Case, *, minimum: int | Sequence[int] = DEFAULT_MINIMUM
                             do="export the file again, or leave this modality out") from error
     label = None if case.label is None else resample(case.label, shape, order=0)
     outside: dict[int, int] = {}
+    truth = truth_box = None
+    if case.label is not None and tuple(shape) != case.shape:
+        truth_box = bounding_box(case.label > 0) if case.label.any() else (slice(0, 1),) * 3
+        truth = np.ascontiguousarray(crop_to(case.label, truth_box))
     if label is not None:
         lost = np.bincount(label.ravel()) - np.bincount(crop_to(label, box).ravel(), minlength=int(label.max()) + 1)
         outside = {int(c): int(lost[c]) for c in np.flatnonzero(lost) if c}
@@ -347,4 +355,6 @@ def normalise_case(case: Case, *, minimum: int | Sequence[int] = DEFAULT_MINIMUM
         original_shape=case.shape,
         original_affine=case.affine,
         turn=case.turn,
+        truth=truth,
+        truth_box=truth_box,
     )

@@ -18,12 +18,12 @@ from dmaf_lite.data.case import CaseError
 from dmaf_lite.data.finding import files_in_folder, find_cases, find_cohort
 from dmaf_lite.data.layouts import LAYOUTS, Layout, layout_of
 from dmaf_lite.data.prepare import FORMAT, PrepareReport, prepare_cohort
-from dmaf_lite.data.splits import patient_of, plain_name, read_split, split_cases, write_split
+from dmaf_lite.data.splits import patient_of, plain_name, read_names, read_split, split_cases, write_split
 from dmaf_lite.data.stored_case import AGAIN, StoredCase
 from dmaf_lite.spec import SPECS, DatasetSpec
 
 __all__ = ["LAYOUTS", "Cohort", "Layout", "PrepareReport", "files_in_folder", "find_cases", "find_cohort", "layout_of",
-           "patient_of", "plain_name", "prepare_cohort", "read_split", "split_cases", "write_split"]
+           "patient_of", "plain_name", "prepare_cohort", "read_names", "read_split", "split_cases", "write_split"]
 
 
 class Cohort:

@@ -1,7 +1,8 @@
 """Prepare a cohort once: z-scored, cropped arrays from which a training crop can be read by itself.
 
 The store: ``out/cohort.json`` (layout and settings) and one folder per case with ``<modality>.npy``
-(float32), ``label.npy`` (uint8 internal labels) and ``case.json``.  A case folder is filled under a hidden
+(float32), ``label.npy`` (uint8 internal labels), where the case was resampled ``truth.npy`` (the label
+on the grid of the files), and ``case.json``.  A case folder is filled under a hidden
 name and renamed when it is whole, so a killed run leaves no half case, and the next run goes on.
 
 Taught in lesson 01.
@@ -30,6 +31,7 @@ from dmaf_lite.base.atomic import atomic_path
 from dmaf_lite.data.case import DEFAULT_MINIMUM, CaseError, CaseFiles, NormalisedCase, load_case, normalise_case
 from dmaf_lite.data.finding import find_cohort
 from dmaf_lite.data.layouts import Layout
+from dmaf_lite.data.plausibility import brightness, label_notes, skull_note
 
 FORMAT = 1
 PARTIAL = ".partial"
@@ -132,7 +134,18 @@ def prepare_cohort(folder: str | Path, out: str | Path, *, layout: str | Layout,
         else:
             report.prepared.append(name)
     report.prepared.sort()
+    report.notes += label_notes(_brightness(out, [*report.prepared, *report.skipped]), layout.spec)
     return report
+
+
+def _brightness(out: Path, names: Sequence[str]) -> Iterator[dict[int, float]]:
+    """How bright each class is on T1ce, of the cases whose case.json tells it."""
+    for name in names:
+        try:
+            told = json.loads((out / name / "case.json").read_text(encoding="utf-8")).get("brightness", {})
+            yield {int(c): value for c, value in told.items()}
+        except (OSError, ValueError):
+            continue
 
 
 def open_store(out: Path, recipe: Recipe, evidence: Sequence[str] = ()) -> None:
@@ -186,7 +199,7 @@ def _prepare_one(files: CaseFiles, *, out: Path, layout: Layout, size: tuple[int
             case = load_case(files, spec=layout.spec, labels=layout.labels)
             normal = normalise_case(case, minimum=size, spacing=spacing, stack=layout.spec.stack)
             notes = files.notes + tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
-            notes += _notes(normal)
+            notes += tuple(note for note in [skull_note(case, layout.spec), *_notes(normal)] if note)
             affine = case.affine if case.file_affine is None else case.file_affine
             write_case(out, normal, "".join(map(str, aff2axcodes(affine))), _sources(files), notes)
             return name, None, notes
@@ -241,6 +254,8 @@ def write_case(out: Path, normal: NormalisedCase, orientation: str, sources: dic
             np.save(temporary / f"{modality}.npy", image, allow_pickle=False)
         if normal.label is not None:
             np.save(temporary / "label.npy", normal.label, allow_pickle=False)
+        if normal.truth is not None:
+            np.save(temporary / "truth.npy", normal.truth, allow_pickle=False)
         meta = _meta(normal) | {"orientation": orientation, "sources": sources, "warnings": list(notes)}
         (temporary / "case.json").write_text(json.dumps(meta) + "\n", encoding="utf-8")
         if target.exists():  # a folder cannot be replaced in one step: the old one steps aside first
@@ -268,6 +283,8 @@ def _meta(normal: NormalisedCase) -> dict:
         "original_shape": normal.original_shape,
         "original_affine": normal.original_affine.tolist(),
         "turn": normal.turn,
+        "brightness": {str(c): round(value, 4) for c, value in brightness(normal.images, normal.label).items()},
+        **({"truth_box": [[s.start, s.stop] for s in normal.truth_box]} if normal.truth_box else {}),
         "modalities": list(normal.images),
         "labelled": normal.label is not None,
         "classes": sorted(points),

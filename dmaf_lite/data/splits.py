@@ -20,9 +20,26 @@ BRATS2020_COUNTS = {"train": 219, "val": 50, "test": 100}
 
 
 def patient_of(name: str) -> str:
-    """The patient behind a case name: BraTS 2023/2024 names end in the number of the visit, others are patients."""
-    visit = re.fullmatch(r"(BraTS-[A-Z]+-\d+)-\d+", name)
-    return visit.group(1) if visit else name
+    """The patient behind a case name, without the visit, which BraTS since 2023, UCSF-PDGM, UPENN-GBM and BIDS name."""
+    visit = re.fullmatch(r"(BraTS-[A-Z]+-\d+)-\d+|(UCSF-PDGM-\d+)_FU\d+d|(UPENN-GBM-\d+)_\d+|(sub-[^_]+)_ses-.+", name)
+    return next(group for group in visit.groups() if group) if visit else name
+
+
+def read_names(path: str | Path) -> list[str]:
+    """The case names of a text file, one a line; a byte order mark, as Windows editors write it, does no harm.
+
+    Raises:
+        CaseError: The file is not readable text, or it names no case.
+    """
+    path = Path(path)
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CaseError(path, found=f"a list that cannot be read ({getattr(error, 'strerror', None) or error})",
+                        expected="a text file of case names", do="check the path and save it as UTF-8") from error
+    if not names:
+        raise CaseError(path, found="no case name", expected="one a line", do="write the names into it")
+    return names
 
 
 def plain_name(name: str) -> str:

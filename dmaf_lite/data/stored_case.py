@@ -12,7 +12,7 @@ import numpy as np
 
 from dmaf_lite.data.case import CaseError, to_original
 from dmaf_lite.data.turning import NO_TURN
-from dmaf_lite.data.volume import overlap
+from dmaf_lite.data.volume import Box, overlap, paste
 from dmaf_lite.spec import DatasetSpec
 
 AGAIN = "prepare the cohort again with data_scripts/prepare_cohort.py"
@@ -120,8 +120,40 @@ class StoredCase:
                             do=f"delete the folder {path.parent} and {AGAIN}")
         return array
 
+    def truth(self) -> np.ndarray:
+        """The segmentation of a resampled case as its file has it, with the axes turned: uint8 of original_shape.
+
+        Raises:
+            CaseError: The case has none, or it was prepared by a version that did not keep it.
+        """
+        if "truth_box" not in self.meta:
+            raise CaseError(self.folder, found="no segmentation on the grid of the files",
+                            expected="one, as this version keeps it for resampled cases",
+                            do=f"{AGAIN} --again, or score on the grid of the store (setting grid: store)")
+        path = self.folder / "truth.npy"
+        try:
+            inside = np.load(path, allow_pickle=False)
+            return paste(inside, tuple(slice(*pair) for pair in self.meta["truth_box"]), self.meta["original_shape"])
+        except (OSError, ValueError) as error:
+            raise CaseError(path, found=f"a damaged or missing array ({error})", expected="a whole .npy",
+                            do=f"delete the folder {path.parent} and {AGAIN}") from error
+
+    @property
+    def box(self) -> Box:
+        """Where the stored arrays lie in the grid of `grid_shape`."""
+        return tuple(slice(*pair) for pair in self.meta["box"])
+
+    @property
+    def grid_shape(self) -> tuple[int, ...]:
+        """The grid of the files with its axes turned, or the resampled one."""
+        return self.meta["grid_shape"]
+
+    @property
+    def original_shape(self) -> tuple[int, ...]:
+        """The grid of the files with its axes turned."""
+        return self.meta["original_shape"]
+
     def to_original(self, label: np.ndarray) -> np.ndarray:
         """Put a label map (D, H, W) back on the grid of the files, 0 outside the box."""
-        return to_original(label, box=tuple(slice(*pair) for pair in self.meta["box"]),
-                           grid_shape=self.meta["grid_shape"], original_shape=self.meta["original_shape"],
+        return to_original(label, box=self.box, grid_shape=self.grid_shape, original_shape=self.original_shape,
                            turn=self.meta["turn"])

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from dmaf_lite.base.device import choose_device
 from dmaf_lite.base.settings import to_plain
 from dmaf_lite.data.case import CaseError
-from dmaf_lite.data.cohort import Cohort
+from dmaf_lite.data.cohort import Cohort, read_names
 from dmaf_lite.evaluation import observed
 from dmaf_lite.evaluation.calibration import Calibration, beside, write_calibration
 from dmaf_lite.evaluation.experience import experience_of, features
@@ -110,7 +110,7 @@ def main(args: argparse.Namespace) -> int:
     net, card = load_weights(args.weights, choose_device(args.device))
     if args.cohort:
         cohort = Cohort(args.cohort)
-        names = args.cases.read_text(encoding="utf-8").split() if args.cases else cohort.names
+        names = read_names(args.cases) if args.cases else cohort.names
         data = f"{cohort.layout.name}, prepared"
     else:
         cohort, names = phantoms_for(card, args.studies, args.work / "phantoms", randomise=args.randomise)

@@ -56,6 +56,9 @@ class EvaluationSettings:
             nothing else is predicted or scored.
         dice, hd95: Conventions; each is a row of its own.
         small_region: Post-processing to report as an extra region, or None.
+        grid: Where truth and prediction meet: ``"files"``, the grid of the study's files, as `predict` writes it;
+            ``"store"``, the grid of the prepared arrays, quicker; ``"auto"``, the files' for real cohorts and the
+            store's for phantoms. Where a cohort was not resampled the two are one.
     """
 
     windows: WindowSettings = field(default_factory=WindowSettings)
@@ -63,11 +66,20 @@ class EvaluationSettings:
     dice: tuple[Dice, ...] = (Dice(),)
     hd95: tuple[HD95, ...] = (HD95(),)
     small_region: SmallRegion | None = field(default_factory=SmallRegion)
+    grid: Literal["auto", "files", "store"] = "auto"
 
     def __post_init__(self) -> None:
+        if self.grid == "files" and self.coverage == "centre":
+            raise ValueError("grid files needs coverage sliding: a centre crop leaves most of the files' grid unseen")
         for name in ("dice", "hd95"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty; expected at least one convention")
+
+    def scores_files(self, meta: Mapping[str, Any], *, synthetic: bool) -> bool:
+        """Whether a prepared case is scored on the grid of its files."""
+        if tuple(meta["grid_shape"]) == tuple(meta["original_shape"]):
+            return True  # one grid
+        return self.grid == "files" or (self.grid == "auto" and self.coverage == "sliding" and not synthetic)
 
     def visible(self, meta: Mapping[str, Any]) -> Visible:
         """What of a prepared case is predicted and scored; `meta` as `Cohort.meta` gives it."""

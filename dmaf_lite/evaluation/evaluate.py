@@ -3,8 +3,9 @@
 One row per (run, case, subset, region, slice, metric, convention) -> value and unit; every table and figure is a pivot
 of it.  The evaluator knows no method by name: whatever keeps the encode/decode contract is scored alike.
 
-Scored is the box that was prepared (what is scored: `scoring.py`; by which rules:
-`conventions.py`).  Truth voxels outside the box count against dice and sensitivity; distances are taken inside it.
+What is scored: `scoring.py`; by which rules: `conventions.py`; on which grid: the column `grid`.  "store" is the box
+that was prepared: truth voxels outside it count against dice and sensitivity, distances are taken inside it.
+"files" is the grid of the study's own files, on which `predict` writes.
 
 Taught in lesson 09.
 """
@@ -31,8 +32,9 @@ from dmaf_lite.base.device import choose_device
 from dmaf_lite.base.memory import keep_freed_memory
 from dmaf_lite.base.settings import read_settings, to_plain
 from dmaf_lite.data.case import CaseError
-from dmaf_lite.data.cohort import Cohort
+from dmaf_lite.data.cohort import Cohort, read_names
 from dmaf_lite.evaluation.conventions import CONVENTIONS, EvaluationSettings
+from dmaf_lite.evaluation.file_grid import Placed, check_spacing, label_on_files
 from dmaf_lite.evaluation.inference import WindowSettings, check_window, subset_probabilities
 from dmaf_lite.evaluation.metrics import DEFINITIONS, EMPTY, HD95, diagonal_mm
 from dmaf_lite.evaluation.scoring import score_case
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
 # What a bad case or a full device raises; a bug in the kit (TypeError, ...) still stops the run.
 EXPECTED = (ValueError, OSError, RuntimeError, MemoryError)
-COLUMNS = ("run", "case", "subset", "region", "slice", "metric", "convention", "unit", "value")
+COLUMNS = ("run", "case", "subset", "region", "slice", "metric", "convention", "unit", "grid", "value")
 
 
 class CasesFailed(RuntimeError):
@@ -70,6 +72,8 @@ class _Study:
     truth: np.ndarray
     subsets: list[tuple[bool, ...]]
     whole: bool  # False: a centre crop, and only what lies in it exists
+    # Where the arrays lie in the files' grid, if that one is another and is scored; the truth is then on it.
+    placed: Placed | None = None
 
 
 def _read(cohort: Cohort, name: str, settings: EvaluationSettings) -> _Study:
@@ -79,13 +83,19 @@ def _read(cohort: Cohort, name: str, settings: EvaluationSettings) -> _Study:
                         do="leave the case out of the evaluation, or use predict")
     subsets = [mask for mask in cohort.spec.subsets() if not (np.array(mask) & ~exists).any()]
     start, size = settings.visible(meta)
-    return _Study(*cohort.read(name, start, size), subsets, whole=start is None)
+    images, truth = cohort.read(name, start, size)
+    if settings.grid != "store" and tuple(meta["grid_shape"]) != tuple(meta["original_shape"]) \
+            and settings.scores_files(meta, synthetic=cohort.layout.name == "phantom"):
+        return _Study(images, cohort[name].truth(), subsets, whole=True, placed=cohort[name])
+    return _Study(images, truth, subsets, whole=start is None)
 
 
 def _predict(net: nn.Module, study: _Study, settings: EvaluationSettings, share_encoder: bool) -> np.ndarray:
-    """uint8[S, D, H, W], the label map of every subset."""
+    """uint8[S, D, H, W], the label map of every subset, on the grid that is scored."""
     probabilities = subset_probabilities(net, study.images, np.array(study.subsets), settings=settings.windows,
                                          share_encoder=share_encoder)
+    if study.placed is not None:
+        return np.stack([label_on_files(one, study.placed) for one in probabilities])
     return probabilities.argmax(dim=1).byte().cpu().numpy()
 
 
@@ -95,13 +105,15 @@ def _score(labels: np.ndarray, study: _Study, cohort: Cohort, name: str, setting
     meta = cohort.meta(name)
     original_spacing = np.linalg.norm(meta["original_affine"][:3, :3], axis=0)
     rows = pd.DataFrame(score_case(
-        labels, study.truth, subsets=study.subsets, spec=cohort.spec, spacing=meta["spacing"], dice=settings.dice,
+        labels, study.truth, subsets=study.subsets, spec=cohort.spec, dice=settings.dice,
+        spacing=meta["spacing"] if study.placed is None else tuple(float(s) for s in original_spacing),
         hd95=settings.hd95, small_region=settings.small_region,
         diagonal=diagonal_mm(meta["original_shape"], original_spacing),
-        outside=meta["label_outside"] if study.whole else {},
+        outside=meta["label_outside"] if study.whole and study.placed is None else {},
     ))
     rows.insert(0, "case", name)
-    return rows
+    one_grid = tuple(meta["grid_shape"]) == tuple(meta["original_shape"])
+    return rows.assign(grid="files" if one_grid or study.placed is not None else "store")
 
 
 def evaluate(net: nn.Module, cohort: Cohort, names: Sequence[str], *, settings: EvaluationSettings | None = None,
@@ -123,7 +135,7 @@ def evaluate(net: nn.Module, cohort: Cohort, names: Sequence[str], *, settings: 
             rows do not depend on it; each holds S label maps in memory.
 
     Returns:
-        Columns run, case, subset, region, slice (-1: the whole case), metric, convention, unit, value.
+        Columns run, case, subset, region, slice (-1: the whole case), metric, convention, unit, grid, value.
 
     Raises:
         ValueError: If the window does not fit the network.
@@ -217,7 +229,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run ``python -m dmaf_lite evaluate``; 0, or 1 where a case failed."""
-    from dmaf_lite.evaluation.tables import empty_table, markdown, subset_table
+    from dmaf_lite.evaluation.tables import markdown, written_tables
 
     net, card = load_weights(args.weights, choose_device(args.device))
     cohort = Cohort(args.cohort)
@@ -225,7 +237,8 @@ def main(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.weights} was trained on {card['spec']}, {args.cohort} holds {cohort.spec.name}; "
                          "use weights and cohort of one data set")
     settings = settings_of(args, card)
-    names = args.cases.read_text(encoding="utf-8").split() if args.cases else cohort.names
+    names = read_names(args.cases) if args.cases else cohort.names
+    check_spacing([cohort.meta(name) for name in names if name in cohort.names], card)
     failed: dict[str, str] = {}
     try:
         rows = evaluate(net, cohort, names, settings=settings, run=args.run or args.out.resolve().name,
@@ -235,12 +248,7 @@ def main(args: argparse.Namespace) -> int:
     with atomic_path(args.out / "rows.parquet") as partial:
         rows.to_parquet(partial, index=False)
     if len(rows):
-        spec = cohort.spec
-        tables = {f"dice, {setting.name}, mean over {rows['case'].nunique()} cases":
-                  subset_table(rows, "dice", setting.name, spec=spec) for setting in settings.dice}
-        tables |= {f"hd95 in mm, {setting.name}": subset_table(rows, "hd95", setting.name, spec=spec)
-                   for setting in settings.hd95}
-        tables["cases with one side empty"] = empty_table(rows, spec=spec)
+        tables = written_tables(rows, cohort.spec)
         text = "\n".join(f"{title}\n\n{markdown(table)}" for title, table in tables.items())
         with atomic_path(args.out / "table.md") as partial:
             partial.write_text(text, encoding="utf-8")

@@ -25,25 +25,22 @@ import nibabel as nib
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import interpolate
 from tqdm.auto import tqdm
 
 from dmaf_lite.base.atomic import atomic_path
 from dmaf_lite.base.device import choose_device
 from dmaf_lite.base.provenance import NOT_A_DEVICE
-from dmaf_lite.data.case import Case, CaseError, CaseFiles, NormalisedCase, load_case, normalise_case, save_label
+from dmaf_lite.data.case import Case, CaseError, CaseFiles, load_case, normalise_case, save_label
 from dmaf_lite.data.cohort import LAYOUTS, Layout, find_cohort, layout_of
 from dmaf_lite.data.finding import SeveralCases, one_case
+from dmaf_lite.data.plausibility import skull_note
 from dmaf_lite.evaluation.calibration import Calibration
+from dmaf_lite.evaluation.file_grid import SPACING_TOLERANCE, label_on_files, mm, on_files, same_spacing
 from dmaf_lite.evaluation.inference import WindowSettings, probabilities_and_weights
 from dmaf_lite.evaluation.metrics import volume_ml
 from dmaf_lite.evaluation.promise import calibration_of, promise
 from dmaf_lite.methods.weights import load_weights
 from dmaf_lite.spec import STACKS, DatasetSpec
-
-# Voxel sizes within 5 % of the training grid are taken as they are: interpolating would cost more
-# sharpness than that difference in scale, which the training's own anatomy varies by anyway.
-SPACING_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,23 +144,25 @@ def predict_case(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, l
     probabilities = probabilities.cpu().numpy()
     sure = promise(probabilities, images, available, normal.spacing, spec=spec, calibration=calibration)
     notes += [f"{case.name}: {sentence}" for sentence in sure.warnings]
+    if not any("skull" in note for note in notes):  # said better where the weights bring a calibration
+        notes += [note for note in [skull_note(case, spec)] if note]
     for note in notes:
         warnings.warn(note, stacklevel=2)
     label = label_on_files(probabilities, normal)
     maps, shares = {}, {}
     if weights is not None:
         foreground = (images != 0).any(axis=0)
-        for name, one in zip(spec.modalities, weights.cpu().numpy(), strict=True):
+        for name, one in zip(spec.modalities, weights, strict=True):
             if name in case.images:
-                maps[name] = case.in_file_order(_on_files(one, normal))
-                shares[name] = float(one[foreground].mean())
+                maps[name] = case.in_file_order(on_files(one, normal).cpu().numpy())
+                shares[name] = float(one.cpu().numpy()[foreground].mean())
     return StudyPrediction(
         name=case.name, label=case.in_file_order(label), modalities=tuple(case.images), weight_maps=maps,
         affine=case.affine if case.file_affine is None else case.file_affine, weights=shares, notes=tuple(notes),
         resampled_to=None if target is None else normal.spacing,
         volumes_ml={region: volume_ml(spec.region_mask(label, region), case.spacing) for region in spec.regions},
         confidence=sure.summary, confidence_map=None if sure.map is None else case.in_file_order(
-            _on_files(sure.map, normal, outside=1.0)),
+            on_files(torch.as_tensor(sure.map), normal, outside=1.0).numpy()),
     )
 
 
@@ -172,39 +171,12 @@ def target_spacing(case: Case, card: Mapping[str, Any]) -> float | None:
     known, own = np.asarray(card["spacing"], dtype=float), np.asarray(case.spacing)
     if card["spec"] in STACKS:
         known, own = known[:2], own[:2]  # thick slices stay as they are
-    if np.abs(own / known - 1).max() <= SPACING_TOLERANCE:
+    if same_spacing(own, known):
         return None
     if known.max() / known.min() > 1 + SPACING_TOLERANCE:
-        raise CaseError(case.name, found=f"voxels of {_mm(case.spacing)}", expected=f"the {_mm(known)} of the weights, "
+        raise CaseError(case.name, found=f"voxels of {mm(case.spacing)}", expected=f"the {mm(known)} of the weights, "
                         "whose voxels are no cubes", do="resample the study to that grid first")
     return float(known.mean())
-
-
-def _mm(spacing: Sequence[float]) -> str:
-    return " x ".join(f"{s:g}" for s in spacing) + " mm"
-
-
-def _on_files(values: np.ndarray, normal: NormalisedCase, *, outside: float = 0.0) -> np.ndarray:
-    """float32[D, H, W] in the box -> float32 (X, Y, Z) on the grid of the files, by linear interpolation."""
-    whole = np.full(normal.grid_shape, outside, np.float32)
-    whole[normal.box] = values
-    if normal.grid_shape == normal.original_shape:
-        return whole
-    # align_corners=False: both grids cover one field of view edge to edge, as `volume.resample` lays them.
-    size = normal.original_shape
-    return interpolate(torch.from_numpy(whole)[None, None], size, mode="trilinear", align_corners=False)[0, 0].numpy()
-
-
-def label_on_files(probabilities: np.ndarray, normal: NormalisedCase) -> np.ndarray:
-    """float32[K, D, H, W] in the box -> uint8 (X, Y, Z): probabilities are interpolated, then the largest wins."""
-    best = np.full(normal.original_shape, -1, np.float32)
-    label = np.zeros(normal.original_shape, np.uint8)
-    for k, inside in enumerate(probabilities):  # one class at a time: a full-size study has millions of voxels
-        probability = _on_files(inside, normal, outside=float(k == 0))  # outside the box is background for certain
-        better = probability > best
-        label[better] = k
-        best[better] = probability[better]
-    return label
 
 
 def write_prediction(out: str | Path, prediction: StudyPrediction, files: CaseFiles, card: Mapping[str, Any], *,

@@ -54,6 +54,49 @@ def subset_table(rows: pd.DataFrame, metric: str = "dice", convention: str | Non
     return table
 
 
+def case_counts(rows: pd.DataFrame, spec: DatasetSpec = BRATS) -> pd.Series:
+    """Subset -> number of cases that have its scans, in the spec's order."""
+    counts = rows.groupby("subset", sort=False, observed=True)["case"].nunique()
+    order = [spec.subset_name(mask) for mask in spec.subsets()]
+    return counts.loc[[name for name in order if name in counts.index]]
+
+
+def complete_cases(rows: pd.DataFrame, spec: DatasetSpec = BRATS) -> pd.DataFrame:
+    """The rows of the cases that have all scans, and so a row in every subset."""
+    subsets = rows.groupby("case", sort=False)["subset"].nunique()
+    return rows[rows["case"].isin(subsets.index[subsets == len(spec.subsets())])]
+
+
+def written_tables(rows: pd.DataFrame, spec: DatasetSpec = BRATS) -> dict[str, pd.DataFrame]:
+    """Title -> table, as `evaluate` writes them: every convention, how many cases stand behind each row, and where
+    cases lack scans the same over the cases that have all of them, since other rows then mean other patients.
+    """
+    counts = case_counts(rows, spec)
+    mixed = counts.nunique() > 1 or len(counts) < len(spec.subsets())
+    grids = " and ".join(sorted(set(rows["grid"]))) if "grid" in rows else ""
+    where = f", on the grid of the {grids}" if grids else ""
+    parts = {f"mean over {counts.max()} cases{where}": rows}
+    if mixed:
+        whole = complete_cases(rows, spec)
+        parts = {f"each row over the cases that have its scans{where}; rows are not about the same patients": rows}
+        if len(whole):
+            parts[f"only the {whole['case'].nunique()} cases that have all scans{where}"] = whole
+    tables: dict[str, pd.DataFrame] = {}
+    for text, some in parts.items():
+        for metric, unit in (("dice", ""), ("hd95", " in mm")):
+            for convention in dict.fromkeys(some.loc[some["metric"] == metric, "convention"]):
+                table = subset_table(some, metric, convention, spec=spec)
+                table.insert(0, _cases_column(table), [*case_counts(some, spec).astype(str), "-"])
+                tables[f"{metric}{unit}, {convention}, {text}"] = table
+    tables["cases with one side empty"] = empty_table(rows, spec=spec)
+    return tables
+
+
+def _cases_column(table: pd.DataFrame) -> object:
+    """The name of the column of counts, as deep as those of the table."""
+    return "cases" if table.columns.nlevels == 1 else ("cases", *[""] * (table.columns.nlevels - 1))
+
+
 def size_table(rows: pd.DataFrame, metric: str = "dice", convention: str | None = None, *,
                regions: Sequence[str] | None = None, spec: DatasetSpec = BRATS) -> pd.DataFrame:
     """Mean over the subsets of 1, 2, ... modalities; index `modalities`."""

@@ -83,6 +83,7 @@ def save_weights(path: str | Path, net: nn.Module, card: Mapping[str, Any]) -> P
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in net.state_dict().items()}
     twin = _build(path, card)
     _compare(path, tensors, twin)
+    _check_finite(path, tensors, "nothing is written; train with a smaller learning rate")
     if is_dataclass(getattr(net, "settings", None)) and net.settings != twin.settings:
         # Options such as a gate change the computation without changing any tensor.
         differs = [f.name for f in fields(net.settings)
@@ -126,6 +127,7 @@ def load_weights(path: str | Path, device: torch.device | str = "cpu") -> tuple[
     card, tensors = _read(path, with_tensors=True)
     net = _build(path, card)
     _compare(path, tensors, net)
+    _check_finite(path, tensors, "train again, with a smaller learning rate if the loss grew")
     net.load_state_dict(tensors, strict=True)
     return net.to(device).eval(), card
 
@@ -166,6 +168,14 @@ def _build(path: Path, card: Mapping[str, Any]) -> nn.Module:
         return build_network(card["network"], SPECS[card["spec"]], **card["network_options"])
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{path}: the card's network cannot be built: {error}") from None
+
+
+def _check_finite(path: Path, tensors: Mapping[str, torch.Tensor], do: str) -> None:
+    """Refuse weights with NaN or Inf: they segment nothing, and say nothing about it."""
+    bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if bad:
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        raise WeightsError(f"{path}: NaN or Inf in {', '.join(bad[:3])}{more}; expected finite numbers; {do}")
 
 
 def _compare(path: Path, tensors: Mapping[str, torch.Tensor], net: nn.Module) -> None:

@@ -24,7 +24,7 @@ from dmaf_lite.base.memory import keep_freed_memory
 from dmaf_lite.base.processes import rank, wait_for_all, world_size
 from dmaf_lite.base.settings import from_mapping, read_settings, read_yaml, to_plain
 from dmaf_lite.data.batches import TrainingBatches, augmented, batch_loader
-from dmaf_lite.data.cohort import Cohort
+from dmaf_lite.data.cohort import Cohort, read_names
 from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.objectives.objective import Objective
 from dmaf_lite.objectives.terms import Term, total
@@ -205,7 +205,7 @@ def main(args: argparse.Namespace) -> int:
         over = start.choices(over, read_yaml(args.profile) if args.profile else {})
     settings = read_settings(TrainSettings, args.profile, **over) if args.profile else from_mapping(TrainSettings, over)
     cohort = Cohort(args.cohort)
-    names = args.cases.read_text(encoding="utf-8").split() if args.cases else cohort.names
+    names = read_names(args.cases) if args.cases else cohort.names
     training_set = TrainingSet.from_file(cohort, names, args.table)
     with process_group(args.device):
         train(training_set, args.out, settings, device=args.device, workers=args.workers, start=start)

@@ -16,7 +16,7 @@ from dmaf_lite.data.finding import one_case
 from dmaf_lite.data.nifti import read_header
 from dmaf_lite.data.turning import has_geometry
 from dmaf_lite.data.volume import foreground
-from dmaf_lite.evaluation.predict import SPACING_TOLERANCE
+from dmaf_lite.evaluation.file_grid import SPACING_TOLERANCE
 from dmaf_lite.figures.planes import to_lps
 from dmaf_lite.spec import BRATS, DatasetSpec
 

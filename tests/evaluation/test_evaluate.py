@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from tiny import write_tiny_case
+from tiny import tiny_images, write_tiny_case
 
 from dmaf_lite.base.settings import from_mapping, to_plain
-from dmaf_lite.data.cohort import Cohort, prepare_cohort
+from dmaf_lite.data.cohort import LAYOUTS, Cohort, prepare_cohort
 from dmaf_lite.evaluation import evaluate as evaluation
 from dmaf_lite.evaluation.conventions import CONVENTIONS
 from dmaf_lite.evaluation.evaluate import (
@@ -379,3 +379,89 @@ def test_settings_survive_a_profile():
         assert from_mapping(EvaluationSettings, to_plain(settings)) == settings
     with pytest.raises(ValueError, match="windows"):
         from_mapping(EvaluationSettings, {"window": [8, 8, 8]})
+
+
+class Bright(torch.nn.Module):
+    """A network whose answer is known: where the first scan there is bright, class 3."""
+
+    def __init__(self):
+        super().__init__()
+        self.device_of = torch.nn.Parameter(torch.zeros(1))
+
+    def encode(self, images, available):
+        raise NotImplementedError
+
+    def forward(self, images, available):
+        from dmaf_lite.nn import Pairs, Prediction
+
+        there = available[..., None, None, None].to(images)
+        mean = (images * there).sum(1) / there.sum(1).clamp(min=1)
+        logits = torch.stack([-(mean - 0.6) * 4, mean * 0 - 99, mean * 0 - 99, (mean - 0.6) * 4], dim=1)
+        return Prediction(logits, Pairs.of(available))
+
+    encode_depends_on_availability = True
+
+
+@pytest.fixture(scope="module")
+def resampled(tmp_path_factory):
+    """A cohort at 1 mm, prepared at 2 mm under a real cohort's layout: (its folder, the store)."""
+    folder = tmp_path_factory.mktemp("raw")
+    for seed in (1, 2):
+        write_tiny_case(folder, f"BraTS20_Training_00{seed}", seed=seed, shape=(40, 44, 36))
+    store = tmp_path_factory.mktemp("out") / "store"
+    assert not prepare_cohort(folder, store, layout="brats2020", spacing=2.0, minimum=16, workers=0).failed
+    return folder, store
+
+
+def test_the_dice_of_the_table_is_that_of_the_files_that_predict_writes(resampled, tmp_path):
+    from dmaf_lite.evaluation.metrics import dice
+    from dmaf_lite.evaluation.predict import predict_case, study_files
+
+    folder, store = resampled
+    settings = EvaluationSettings(windows=WindowSettings(window=(16, 16, 16)))
+    name, net = "BraTS20_Training_001", Bright().eval()
+    rows = evaluate(net, Cohort(store), [name], settings=settings, share_encoder=False, progress=False)
+    assert set(rows["grid"]) == {"files"}
+    card = {"spec": "brats", "spacing": [2.0] * 3, "window": [16, 16, 16]}
+    result = predict_case(net, card, study_files(folder / name, "brats2020"), windows=settings.windows)
+    truth = tiny_images(1, (40, 44, 36))[1]
+    for region in ("WT", "ET"):
+        expected = dice(BRATS.region_mask(result.label, region), BRATS.region_mask(truth, region))
+        shown = rows.query("subset == 'FLAIR+T1ce+T1+T2' and metric == 'dice' and region == @region")["value"]
+        assert 0 < expected < 1 and shown.tolist() == [expected]
+    truth_ml = rows.query("metric == 'truth_ml' and region == 'WT'")["value"]
+    assert truth_ml.tolist() == [np.count_nonzero(truth) / 1000] * 15
+
+
+def test_the_grid_is_a_setting_and_phantoms_are_scored_on_the_stores(resampled, tmp_path):
+    _, store = resampled
+    windows = WindowSettings(window=(16, 16, 16))
+    options = {"share_encoder": False, "progress": False}
+    cohort, net, names = Cohort(store), Bright().eval(), ["BraTS20_Training_001"]
+    by_grid = {grid: evaluate(net, cohort, names, settings=EvaluationSettings(windows=windows, grid=grid), **options)
+               for grid in ("auto", "files", "store")}
+    assert by_grid["auto"].equals(by_grid["files"]) and set(by_grid["store"]["grid"]) == {"store"}
+    assert not np.allclose(by_grid["files"]["value"], by_grid["store"]["value"], equal_nan=True)
+    cohort.layout = LAYOUTS["phantom"]
+    phantom = evaluate(net, cohort, names, settings=EvaluationSettings(windows=windows), **options)
+    assert phantom.equals(by_grid["store"])
+    with pytest.raises(ValueError, match="grid files needs coverage sliding"):
+        EvaluationSettings(coverage="centre", grid="files")
+    (store / names[0] / "truth.npy").rename(store / names[0] / "away")
+    with pytest.raises(CasesFailed, match=r"truth.npy: found a damaged or missing array"):
+        evaluate(net, Cohort(store), names, settings=EvaluationSettings(windows=windows), **options)
+    (store / names[0] / "away").rename(store / names[0] / "truth.npy")
+
+
+def test_weights_of_another_voxel_size_are_refused(tmp_path, tiny_cohort):
+    torch.manual_seed(0)
+    net = build_network("dmaf_net", BRATS, width=4, levels=2)
+    card = {"network": "dmaf_net", "network_options": {"width": 4, "levels": 2}, "spec": "brats",
+            "spacing": [3.0] * 3, "recipe": {}, "seed": 0, "commit": "0", "date": "2000-01-01", "window": [16] * 3}
+    weights = save_weights(tmp_path / "w.safetensors", net, card)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = ["--weights", weights, "--cohort", tiny_cohort.folder, "--out", tmp_path / "o", "--device", "cpu"]
+    with pytest.raises(ValueError, match=r"voxels of 1 x 1 x 1 mm, the weights .* 3 x 3 x 3 mm.*--spacing 3"):
+        main(parser.parse_args([str(word) for word in words]))
+    assert not (tmp_path / "o").exists()

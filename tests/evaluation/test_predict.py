@@ -16,11 +16,11 @@ from tiny import write_nifti, write_tiny_case
 from dmaf_lite.data.case import CaseError, load_case
 from dmaf_lite.data.cohort import LAYOUTS
 from dmaf_lite.evaluation.evaluate import EvaluationSettings
+from dmaf_lite.evaluation.file_grid import label_on_files
 from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
 from dmaf_lite.evaluation.metrics import dice
 from dmaf_lite.evaluation.predict import (
     add_arguments,
-    label_on_files,
     main,
     predict_case,
     predict_folders,
@@ -174,7 +174,7 @@ def test_the_way_back_is_edge_to_edge_and_does_not_spread_over_the_box():
     normal = SimpleNamespace(grid_shape=(8,) * 3, original_shape=(32,) * 3, box=(slice(2, 4),) * 3)
     certain = np.zeros((4, 2, 2, 2), np.float32)
     certain[3] = 1
-    found = np.argwhere(label_on_files(certain, normal) == 3)
+    found = np.argwhere(label_on_files(torch.from_numpy(certain), normal) == 3)
     assert found.min() == 8 and found.max() == 15
 
 

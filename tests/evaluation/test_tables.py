@@ -4,7 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dmaf_lite.evaluation.tables import MEAN, case_table, empty_table, markdown, select, size_table, subset_table
+from dmaf_lite.evaluation.tables import (
+    MEAN,
+    case_table,
+    empty_table,
+    markdown,
+    select,
+    size_table,
+    subset_table,
+    written_tables,
+)
 from dmaf_lite.spec import BRATS, MYOPS
 
 NAMES = [BRATS.subset_name(mask) for mask in BRATS.subsets()]
@@ -86,3 +95,23 @@ def test_markdown():
     both = pd.concat([rows(metric="missed", convention="-"), rows(metric="invented", convention="-")])
     assert "| FLAIR | 0 | 0 | 0 | 0 |" in markdown(empty_table(both))
     assert "WT invented" in markdown(empty_table(both))
+
+
+def test_tables_say_how_many_cases_stand_behind_a_row_and_show_the_complete_ones_beside():
+    """One case has FLAIR alone: its row is about other patients than the rows below."""
+    spec, rows = BRATS, []
+    for case, subsets, value in (("a", spec.subsets(), 0.8), ("b", spec.subsets()[:1], 0.2)):
+        rows += [{"run": "r", "case": case, "subset": spec.subset_name(mask), "region": "WT", "metric": metric,
+                  "convention": convention, "grid": "files", "value": value if metric == "dice" else 0.0}
+                 for mask in subsets for metric, convention in (
+                     ("dice", "d"), ("hd95", "h"), ("missed", "-"), ("invented", "-"))]
+    table = written_tables(pd.DataFrame(rows))
+    titles = list(table)
+    assert "each row over the cases that have its scans, on the grid of the files" in titles[0]
+    assert titles[2] == "dice, d, only the 1 cases that have all scans, on the grid of the files"
+    assert table[titles[0]].loc["FLAIR"].tolist() == ["2", 0.5] and table[titles[0]].loc["T1"].tolist() == ["1", 0.8]
+    assert table[titles[2]].loc["FLAIR"].tolist() == ["1", 0.8] and table[titles[0]].loc[MEAN, "cases"] == "-"
+    whole = written_tables(pd.DataFrame(rows).query("case == 'a'"))
+    assert list(whole)[:2] == ["dice, d, mean over 1 cases, on the grid of the files",
+                               "hd95 in mm, h, mean over 1 cases, on the grid of the files"]
+    assert "| FLAIR | 2 | 0.500 |" in markdown(table[titles[0]])

@@ -1,5 +1,6 @@
 """Weights files: what is written comes back to the bit, what does not fit is listed, nothing is unpickled."""
 
+import copy
 import json
 import pickle
 
@@ -109,3 +110,21 @@ def test_other_files_are_refused_and_never_run(tmp_path, net):
 def test_the_card_is_readable_without_the_kit(tmp_path, net):
     with safe_open(save_weights(tmp_path / "w.safetensors", net, CARD), framework="pt") as file:
         assert json.loads(file.metadata()["card"])["network"] == "dmaf_net"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_neither_written_nor_read(net, tmp_path, value):
+    path = save_weights(tmp_path / "good.safetensors", net, CARD)
+    broken = copy.deepcopy(net)
+    name, parameter = next(iter(broken.named_parameters()))
+    with torch.no_grad():
+        parameter.flatten()[3] = value
+    with pytest.raises(WeightsError, match=rf"bad.safetensors: NaN or Inf in {name}; .*smaller learning rate"):
+        save_weights(tmp_path / "bad.safetensors", broken, CARD)
+    assert not (tmp_path / "bad.safetensors").exists()
+    with safe_open(path, framework="pt") as file:
+        metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
+    tensors[name].flatten()[3] = value
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(WeightsError, match=r"good\.safetensors: NaN or Inf in"):
+        load_weights(path)
