@@ -27,6 +27,12 @@ class PhantomSettings:
     randomise: str = "off"  # off | mild | full | mixed, see `BrainSettings`
     leave_out: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.kind == "brain":
+            _ = self.brain  # a wrong word stops here, before the first case is made
+        elif self.randomise != "off" or self.leave_out:
+            raise ValueError("randomise and leave_out are for brains; leave them out for hearts")
+
     @property
     def counts(self) -> dict[str, int]:
         """Cases per part of the split."""

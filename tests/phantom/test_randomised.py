@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
+from dmaf_lite.base.settings import from_mapping
 from dmaf_lite.phantom.brain import anatomy
 from dmaf_lite.phantom.brain.ingredients import INGREDIENTS, BrainSettings
 from dmaf_lite.phantom.brain.randomised import imitators, roles, stripping, tumours, ventricles
 from dmaf_lite.phantom.brain.realism import REAL_TISSUE, spread_of, tissue_contrast
 from dmaf_lite.phantom.brain.recipe import make_brain, write_brain_cohort
 from dmaf_lite.phantom.fields import Chance, Grid
+from dmaf_lite.phantom.ready import PhantomSettings
 
 MODALITIES = ("FLAIR", "T1ce", "T1", "T2")
 COARSE = BrainSettings(spacing=4.0, randomise="full")
@@ -71,6 +73,15 @@ def test_settings_that_make_no_sense_are_refused():
                        ({"randomise": "full", "leave_out": ("colour",)}, "colour")):
         with pytest.raises(ValueError, match=found):
             BrainSettings(**bad)
+
+
+def test_a_profile_may_ask_for_it_and_is_read_strictly():
+    settings = from_mapping(PhantomSettings, {"randomise": "mixed", "leave_out": ["scanner"], "spacing": 4.0})
+    assert settings.brain == BrainSettings(spacing=4.0, randomise="mixed", leave_out=("scanner",))
+    for wrong in ({"randomise": "wild"}, {"leave_out": ["colour"], "randomise": "full"},
+                  {"kind": "heart", "randomise": "full"}):
+        with pytest.raises(ValueError, match=r"randomise|leave_out"):
+            from_mapping(PhantomSettings, wrong)
 
 
 def test_cohorts_of_different_kinds_are_not_mixed(tmp_path):
