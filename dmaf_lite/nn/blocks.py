@@ -37,13 +37,14 @@ class _NormChannelsLast(torch.autograd.Function):
     def forward(ctx, x: Tensor, eps: float) -> Tensor:
         variance, mean = torch.var_mean(x.float(), dim=(2, 3, 4), correction=0, keepdim=True)
         scale = (variance + eps).rsqrt()
-        y = torch.addcmul(-mean * scale, x, scale).to(x.dtype)
-        ctx.save_for_backward(y, scale)
-        return y
+        # x is kept and not y: the activation that follows works in place.
+        ctx.save_for_backward(x, mean, scale)
+        return torch.addcmul(-mean * scale, x, scale).to(x.dtype)
 
     @staticmethod
     def backward(ctx, g: Tensor) -> tuple[Tensor, None]:
-        y, scale = ctx.saved_tensors
+        x, mean, scale = ctx.saved_tensors
+        y = torch.addcmul(-mean * scale, x, scale).to(x.dtype)
         voxels = (2, 3, 4)
         along = (g * y).mean(voxels, keepdim=True, dtype=scale.dtype)
         rest = torch.addcmul(g - g.mean(voxels, keepdim=True, dtype=scale.dtype), y, along, value=-1)
