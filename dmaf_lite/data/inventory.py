@@ -59,6 +59,8 @@ def inspect_case(files: CaseFiles, layout: Layout, *, thorough: bool = False) ->
             found |= {"shape": grid_shape(headers[first]),
                       "spacing": tuple(round(s, 4) for s in spacing_of(headers[first], first))}
             for path, header in headers.items():
+                if path != files.label:
+                    spacing_of(header, path)
                 # Axes in another order are turned on loading; the numbers of voxels stay the same.
                 if sorted(grid_shape(header)) != sorted(found["shape"]):
                     raise CaseError(path, found=f"the shape {grid_shape(header)}",

@@ -100,6 +100,14 @@ def prepare_cohort(folder: str | Path, out: str | Path, *, layout: str | Layout,
         ValueError: `out` was prepared with other settings, or is the cohort's own folder.
     """
     size = (minimum,) * 3 if isinstance(minimum, int) else tuple(minimum)
+    if len(size) != 3 or min(size) < 1:
+        raise ValueError(f"minimum is {minimum}; expected one number of voxels or three, 1 or more")
+    if spacing is not None and not 0 < spacing < 100:
+        raise ValueError(f"spacing is {spacing} mm; expected a voxel size above 0 and below 100")
+    if workers is not None and workers < 0:
+        raise ValueError(f"workers is {workers}; expected 0 or more")
+    if names is not None and not names:
+        raise ValueError("names is an empty list; expected at least one case")
     out = Path(out)
     if out.resolve() == Path(folder).resolve():
         raise ValueError(f"{out}: the prepared cohort needs a folder of its own, not that of the original files")

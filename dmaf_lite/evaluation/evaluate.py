@@ -269,7 +269,7 @@ def settings_of(args: argparse.Namespace, card: Mapping[str, Any]) -> Evaluation
     if not args.settings and args.convention in ("kit", "patient", "published"):
         window = tuple(card.get("window", WindowSettings.window))
         settings = replace(settings, windows=replace(settings.windows, window=window))
-    if args.window:
+    if args.window is not None:
         if len(args.window) not in (1, 3):
             raise ValueError(f"--window takes one number or three, got {len(args.window)}")
         window = tuple(args.window) * (3 // len(args.window))

@@ -318,7 +318,7 @@ def main(args: argparse.Namespace) -> int:
     """Run ``python -m dmaf_lite predict``; 0, or 1 where a study failed."""
     net, card = load_weights(args.weights, choose_device(args.device))
     windows = windows_of(card)
-    if args.window:
+    if args.window is not None:
         windows = replace(windows, window=(args.window,) * 3)
     calibration, why_not = calibration_of(args.weights, net)
     if why_not:

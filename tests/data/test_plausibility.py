@@ -29,17 +29,13 @@ def test_a_head_of_four_litres_is_one_with_a_skull_and_a_brain_is_not():
     assert skull_note(ball(99), MYOPS) is None
 
 
-def test_phantoms_and_the_real_patient_have_no_skull(shared_folder, tmp_path):
+def test_phantoms_and_patients_have_no_skull(patient):
     from dmaf_lite.phantom.brain.recipe import BrainSettings, make_brain_case
 
     for index in range(2):
         assert skull_note(make_brain_case(0, index, BrainSettings(spacing=4.0))) is None
-    folder = next((shared_folder / "data" / "real_case").glob("*/"), None)
-    if folder is None:
-        pytest.skip("the real patient does not lie beside this checkout")
-    case = load_case(files_in_folder(folder, "brats2020"), labels=LAYOUTS["brats2020"].labels)
+    case = load_case(files_in_folder(patient, "brats2020"), labels=LAYOUTS["brats2020"].labels)
     assert skull_note(case) is None
-    assert label_notes([brightness(case.images, case.label)]) == []
 
 
 def test_a_skull_is_said_by_prepare(tmp_path):

@@ -171,3 +171,32 @@ def test_no_case_at_all_is_an_error(tmp_path):
     (tmp_path / "c").mkdir()
     with pytest.raises(CaseError, match="found no case"):
         prepare(tmp_path / "c", tmp_path / "s")
+
+
+@pytest.mark.parametrize(("wrong", "message"), [
+    ({"minimum": 0}, "minimum is 0"), ({"minimum": (8, 8)}, "one number of voxels or three"),
+    ({"spacing": -3.0}, "spacing is -3.0 mm"), ({"spacing": float("nan")}, "spacing is nan"),
+    ({"workers": -1}, "workers is -1"), ({"names": []}, "an empty list"),
+])
+def test_nonsense_is_refused_before_anything_is_made(tiny_folder, tmp_path, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        prepare_cohort(tiny_folder, tmp_path / "s", layout="brats2020", **wrong)
+    assert not (tmp_path / "s").exists()
+
+
+def test_ctrl_c_leaves_no_half_case_and_the_next_run_goes_on(tiny_folder, tmp_path, monkeypatch):
+    save, calls = np.save, []
+
+    def stopped(path, *args, **kwargs):
+        calls.append(path)
+        if len(calls) == 8:  # in the second case
+            raise KeyboardInterrupt
+        save(path, *args, **kwargs)
+
+    monkeypatch.setattr(np, "save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tiny_folder, tmp_path / "s")
+    assert sorted(p.name for p in (tmp_path / "s").iterdir()) == [NAMES[0], "cohort.json"]
+    monkeypatch.setattr(np, "save", save)
+    report = prepare(tiny_folder, tmp_path / "s")
+    assert report.skipped == NAMES[:1] and report.prepared == NAMES[1:]

@@ -317,3 +317,11 @@ def test_a_clinical_study_with_all_scans_and_with_one(net, patient, tmp_path):
     summary = json.loads((tmp_path / "one" / f"{folder.name}.json").read_text())
     assert summary["modality_weights"] == {"T1": 1.0}
     assert summary["resampled_to_mm"] == pytest.approx([4, 4, 4], rel=0.02)
+
+
+@pytest.mark.parametrize("window", ["0", "-1"])
+def test_a_window_that_is_none_is_refused_at_once(net, tmp_path, window):
+    weights = save_weights(tmp_path / "w.safetensors", net, CARD)
+    with pytest.raises(ValueError, match="at least 1"):
+        main(arguments("--weights", weights, "--device", "cpu", "--out", tmp_path / "o", "--window", window, tmp_path))
+    assert not (tmp_path / "o").exists()
