@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from benchmarks.busy import FORMS, measure_busy
 from benchmarks.case import measure_case
 from benchmarks.loading import measure_loading
 from benchmarks.machine import roof
@@ -21,7 +22,8 @@ from benchmarks.step import measure_step
 from dmaf_lite.base.atomic import write_text
 from dmaf_lite.base.provenance import commit
 
-MEASURES = {"step": measure_step, "case": measure_case, "loading": measure_loading}
+MEASURES = {"step": measure_step, "case": measure_case, "loading": measure_loading,
+            "busy": measure_busy}
 DOCS = Path(__file__).parents[1] / "docs"
 OURS, BASELINE = "dmaf_net + dmaf", "baseline + plain"
 FULL_SIZE = [136, 170, 140]  # a brain at 1 mm; 36 windows of the peers
@@ -52,7 +54,9 @@ def plan(size: str) -> list[dict[str, Any]]:
         steps += [{"method": OURS, "side": s, "batch": b, "precision": "bfloat16", "preset": preset, "compile": c}
                   for s in (80, 112) for b in (1, 2, 4) for preset in ("lite", "full") for c in (False, True)]
     loading = [{"side": s} for s in (48, 80, 112)]
-    return [{"what": what} | one for what, many in (("step", steps), ("case", cases), ("loading", loading))
+    busy = [{"form": form} for form in FORMS]
+    return [{"what": what} | one
+            for what, many in (("step", steps), ("case", cases), ("loading", loading), ("busy", busy))
             for one in many]
 
 
@@ -81,7 +85,7 @@ def main() -> int:
     if args.command == "measure":
         config = dict(args.config)
         what = config.pop("what")
-        if what != "loading":
+        if what in ("step", "case"):
             config.setdefault("device", device)
         print(json.dumps(MEASURES[what](**config)))
         return 0

@@ -42,6 +42,7 @@ def render(found: dict[str, Any]) -> str:
         "## A training step\n", step_table(results, machine),
         "\n## A case over all subsets\n", case_table(results),
         "\n## Reading crops\n", loading_table(results),
+        *(["\n## A busy machine\n", busy_table(results)] if of(results, "busy") else []),
         "\n## How cost grows\n",
         "![Seconds a step against crop, batch and scans; seconds a window against the subsets](benchmarks.png)\n",
     ]
@@ -113,6 +114,25 @@ def loading_table(results: Sequence[Result]) -> str:
         lines.append(row("x".join(map(str, r["crop"])), f"{r['case_mbytes']:.0f}",
                          *(f"{1000 * r[key]:.1f}" for key in ("whole_s", "read_s", "crop_s")),
                          f"{r['gbytes_per_s']:.1f}", f"{r['ratio']:.2f}"))
+    return "\n".join(lines)
+
+
+def busy_table(results: Sequence[Result]) -> str:
+    """A step of 32^3 by how long waiting threads spin, alone and beside one busy loop for every core."""
+    lines = ["A step of 32^3, alone and beside one busy loop for every core, by how long waiting threads spin;",
+             "`kit` is what the package sets. Its price is paid alone (to `library`), its gain is the busy step.\n",
+             row("threads", "alone, s", "to library", "busy, s", "busy to alone", "processor s alone",
+                 "processor s busy"),
+             row(*["---"] * 7)]
+    rows = of(results, "busy")
+    library = next((r for r in rows if r["form"] == "library" and "error" not in r), {})
+    for r in rows:
+        if "error" in r:
+            lines.append(row(r["form"], r["error"], *["-"] * 5))
+            continue
+        lines.append(row(r["form"], f"{r['quiet_s']:.2f}", ratio(r["quiet_s"], library.get("quiet_s")),
+                         f"{r['busy_s']:.2f}", ratio(r["busy_s"], r["quiet_s"]), f"{r['quiet_cpu_s']:.2f}",
+                         f"{r['busy_cpu_s']:.2f}"))
     return "\n".join(lines)
 
 

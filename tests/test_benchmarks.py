@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.__main__ import plan
+from benchmarks.busy import measure_busy
 from benchmarks.case import measure_case
+from benchmarks.counting import Cost, Machine, count
+from benchmarks.gpu import PREDICTIONS, SHAPES, run
+from benchmarks.gpu_work import step_cost
 from benchmarks.plain_peer import PlainRFNet, peer_step
 from benchmarks.report import render, write_report
 from benchmarks.step import measure_step
@@ -77,6 +83,61 @@ def test_measurements_are_numbers():
     assert all(case["seconds"] > 0 for case in cases.values())
 
 
+def test_a_machine_is_measured_alone_and_busy_in_every_form(monkeypatch):
+    """The environment of each form reaches the threads' library; the busy loops are gone afterwards."""
+    started = []
+    monkeypatch.setattr("benchmarks.busy.CHILD", "import sys, json; print(json.dumps([1.0, 2.0]))")
+    real = subprocess.Popen
+
+    def remember(*args, **options):
+        started.append(real(*args, **options))
+        return started[-1]
+
+    monkeypatch.setattr("benchmarks.busy.subprocess.Popen", remember)
+    assert measure_busy(form="kit") == {"quiet_s": 1.0, "quiet_cpu_s": 2.0, "busy_s": 1.0, "busy_cpu_s": 2.0}
+    assert all(process.poll() is not None for process in started) and len(started) == (os.cpu_count() or 1) + 2
+
+
+def test_predictions_are_larger_of_host_and_device():
+    machine = Machine(bytes_per_s=1e9, flop_per_s=1e9, host_s=1e-3, kernel_s=1e-4)
+    assert machine.seconds(Cost(launches=10, bytes=10, flop=10)) == pytest.approx(0.01)  # the host
+    assert machine.seconds(Cost(launches=10, bytes=10**9, flop=10)) == pytest.approx(1.001)  # memory
+    assert machine.seconds(Cost(launches=10, bytes=10, flop=2 * 10**9)) == pytest.approx(2.001)  # arithmetic
+
+
+def test_launches_and_bytes_are_counted_and_views_are_free():
+    with torch.device("meta"):
+        a, b = torch.empty(2, 3), torch.empty(3, 4)
+    cost = count(lambda: (a @ b).t().reshape(8).add(1))
+    # the product; the copy that reshape needs; the sum
+    assert cost.launches == 3 and cost.flop == 2 * 2 * 3 * 4
+    assert cost.bytes == 4 * ((6 + 12 + 8) + (8 + 8) + (8 + 8))
+
+
+def test_the_kept_predictions_are_of_this_step():
+    """The launches of a step do not depend on the size of its crop; a change of the step shows here."""
+    kept = json.loads(PREDICTIONS.read_text())["steps"]
+    assert {(r["side"], r["batch"], r["precision"]) for r in kept} == {
+        (*shape, p) for shape in SHAPES for p in ("float32", "bfloat16")}
+    row = next(r for r in kept if r["batch"] == 1 and r["precision"] == "float32")
+    assert row["launches"] == pytest.approx(step_cost(16, 1).launches, rel=0.1), "python -m benchmarks.gpu --predict"
+
+
+def test_the_gpu_command_writes_after_every_part(tmp_path, monkeypatch):
+    """A part that fails says so and the next one runs; what no budget is left for says that."""
+    def broken(device, small):
+        raise RuntimeError("no such kernel")
+
+    parts = {"good": (lambda device, small: {"n": 1}, 1), "bad": (broken, 1), "late": (lambda device, small: 2, 1)}
+    monkeypatch.setattr("benchmarks.gpu.PARTS", parts)
+    assert run(torch.device("cpu"), tmp_path / "gpu.json", budget=100.0, small=True) == 1
+    found = json.loads((tmp_path / "gpu.json").read_text())["parts"]
+    assert found["good"]["result"] == {"n": 1} and "no such kernel" in found["bad"]["result"]["error"]
+    assert found["late"]["result"] == 2
+    assert run(torch.device("cpu"), tmp_path / "gpu.json", budget=0.5, small=True) == 3
+    assert "left_out" in json.loads((tmp_path / "gpu.json").read_text())["parts"]["good"]["result"]
+
+
 @pytest.mark.parametrize("size", ["small", "cpu", "gpu"])
 def test_every_plan_has_its_references(size):
     steps = [c for c in plan(size) if c["what"] == "step"]
@@ -93,11 +154,14 @@ def test_the_report_divides_and_shows_what_failed(tmp_path):
                numbers | {"method": "dmaf_net + dmaf", "seconds": 1.0},
                {"what": "case", "form": "naive", "shape": [8, 8, 8], "seconds": 8.0, "peak_gbytes": 1.0},
                {"what": "case", "form": "default", "shape": [8, 8, 8], "seconds": 1.0, "peak_gbytes": 1.0},
-               {"what": "step", "method": "dmaf_net + dmaf", "side": 112, "error": "out of memory"}]
+               {"what": "step", "method": "dmaf_net + dmaf", "side": 112, "error": "out of memory"},
+               *({"what": "busy", "form": form, "quiet_s": quiet, "busy_s": busy, "quiet_cpu_s": 0.8, "busy_cpu_s": 0.8}
+                 for form, quiet, busy in (("library", 0.4, 2.0), ("kit", 0.42, 0.84)))]
     found = {"machine": machine, "commit": "c", "date": "d", "results": results}
     (tmp_path / "benchmarks.json").write_text(json.dumps(found))
     text = write_report(tmp_path)
     assert "| 0.25 | 0.10 | 0.25 |" in text and "| 0.12 |" in text and "out of memory" in text
+    assert "| kit | 0.42 | 1.05 | 0.84 | 2.00 | 0.80 | 0.80 |" in text
     assert (tmp_path / "benchmarks.png").stat().st_size > 1000
 
 
