@@ -58,6 +58,8 @@ def check_source(workspace: Workspace, lesson: Lesson) -> list[str]:
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     sections = ["In practice", "What we built", *(["Exercises"] if has_exercises(lesson) else []), "Next"]
     problems += [f"there is no section '## {s}'" for s in sections if not re.search(rf"^## {s}\b", text, re.MULTILINE)]
+    if lesson.opening("Question"):
+        problems += _check_question(text)
     try:
         declared(lesson)
     except ParameterError as error:
@@ -127,6 +129,20 @@ def _check_output(cell: NotebookNode, output: NotebookNode) -> list[str]:
     text = output.get("text", "") + json.dumps({k: v for k, v in data.items() if not k.startswith("image/")})
     return problems + [f"{where} shows {what}: {found[0]}" for what, pattern in PRIVATE.items()
                        if (found := pattern.search(text))]
+
+
+def _check_question(text: str) -> list[str]:
+    """A lesson that opens with a question answers it, lets its reader guess twice, and asks five questions."""
+    problems = [] if re.search(r"^## The answer\b", text, re.MULTILINE) else ["the question has no '## The answer'"]
+    guesses = text.count("**Before you run**")
+    if guesses < 2:
+        problems.append(f"the reader is asked to guess before a run {guesses} times; expected at least twice")
+    quiz = re.search(r"^## Five questions$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    asked = len(re.findall(r"^\d\. ", quiz[1], re.MULTILINE)) if quiz else 0
+    answered = quiz[1].count("<summary>Answer</summary>") if quiz else 0
+    if not asked == answered == 5:
+        problems.append(f"'## Five questions' has {asked} questions and {answered} folded answers; expected 5 of each")
+    return problems
 
 
 def _check_links(folder: Path, text: str) -> list[str]:

@@ -11,7 +11,7 @@ import nbformat
 from dmaf_lite.base.atomic import write_text
 from dmaf_lite.lessons.execute import output_path, write_notebook
 from dmaf_lite.lessons.profiles import DEFAULT
-from dmaf_lite.lessons.source import Lesson, Workspace, navigation
+from dmaf_lite.lessons.source import Lesson, Workspace, navigation, tags
 from dmaf_lite.lessons.stubs import derive, has_exercises
 
 TABLE_START, TABLE_END = "<!-- lessons: written by `make lessons` -->", "<!-- end of lessons -->"
@@ -56,13 +56,23 @@ def expected_seconds(workspace: Workspace, lesson: Lesson) -> float | None:
     return nbformat.read(path, 4).metadata.get("dmaf", {}).get("seconds") if path.is_file() else None
 
 
+def reading_minutes(lesson: Lesson) -> int:
+    """How long a lesson is read: 180 words a minute, 4 seconds for a line of code, 15 for a displayed formula."""
+    text = "\n".join(cell.source for cell in lesson.cells if cell.cell_type == "markdown")
+    code = [line for cell in lesson.cells if cell.cell_type == "code" and "setup" not in tags(cell)
+            for line in cell.source.splitlines() if line.strip()]
+    seconds = len(text.split()) / 3 + 4 * len(code) + 15 * (text.count("$$") // 2)
+    return max(5, 5 * round(seconds / 300))
+
+
 def lesson_table(workspace: Workspace, lessons: Sequence[Lesson]) -> str:
-    """Markdown table of the lessons: what is built in each, and the minutes that the published run took."""
-    lines = ["| lesson | what you do | minutes on a laptop CPU |", "|---|---|---:|"]
+    """Markdown table of the lessons: what is built in each, minutes to read it, and what the published run took."""
+    lines = ["| lesson | what you do | minutes to read | to run, on a laptop CPU |", "|---|---|---:|---:|"]
     for lesson in lessons:
         seconds = expected_seconds(workspace, lesson)
         minutes = "-" if seconds is None else "< 1" if seconds < 60 else str(math.ceil(seconds / 60))
-        lines.append(f"| [{lesson.title}](notebooks/{lesson.stem}.ipynb) | {lesson.opening('Do')} | {minutes} |")
+        name = f"[{lesson.title}](notebooks/{lesson.stem}.ipynb)"
+        lines.append(f"| {name} | {lesson.opening('Do')} | {reading_minutes(lesson)} | {minutes} |")
     return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@
 # - to name what your computer computes with, and how precisely
 # - to read four MRI [modalities](../docs/glossary.md#modality) of one brain side by side
 #
-# **Need** nothing before this; less than a minute, 1 GB of memory.
+# **Need** nothing before this; 1 GB of memory.
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner

@@ -19,7 +19,7 @@
 # - to normalise a scan so that it knows nothing of the other scans
 # - to make a missing-rate table whose rates are what they claim to be
 #
-# **Need** nothing before this; 1 minute, 1 GB of memory; paper section 1 (setting).
+# **Need** nothing before this; 1 GB of memory; paper section 1 (setting).
 #
 # Not here: how a network copes with what is missing. That is lesson 02.
 

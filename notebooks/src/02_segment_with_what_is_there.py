@@ -20,7 +20,7 @@
 # - to prove that a missing scan cannot change a prediction, not even by a bit
 # - to say why an input of zeros is not a missing input
 #
-# **Need** lesson 01; 2 minutes, 2 GB of memory; paper section 3 (network), without its fusion and its distillation.
+# **Need** lesson 01; 2 GB of memory; paper section 3 (network), without its fusion and its distillation.
 #
 # Not here: [fusion](../docs/glossary.md#fusion) by [attention](../docs/glossary.md#attention) (lesson 03) and the [distillation](../docs/glossary.md#distillation) terms (lessons 04 and 05).
 

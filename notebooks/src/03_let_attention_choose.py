@@ -19,7 +19,7 @@
 # - to prove a fusion: identity for one scan, mean at the start, permutation, equality of two forms
 # - to read attention and modality weights of a network, and to know how far they may be trusted
 #
-# **Need** lesson 02; 2 minutes, 2 GB of memory; paper abstract and figure (dynamic modality-aware fusion, DMAF).
+# **Need** lesson 02; 2 GB of memory; paper abstract and figure (dynamic modality-aware fusion, DMAF).
 #
 # > The paper shows DMAF as a figure: project, four masked attention blocks, restore, weigh, add. What the figure leaves
 # > open is completed by us, in remarks like this one.

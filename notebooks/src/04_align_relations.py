@@ -19,7 +19,7 @@
 # - to write attention over a graph by loops and by matrices, and prove both equal to the package
 # - to prove that an edge which is masked carries no gradient
 #
-# **Need** lessons 02 and 03; 3 minutes, 1 GB of memory; paper section 3 (relation distillation).
+# **Need** lessons 02 and 03; 1 GB of memory; paper section 3 (relation distillation).
 #
 # Not here: how much each modality's gap should weigh. That is lesson 06.
 

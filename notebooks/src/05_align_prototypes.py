@@ -19,7 +19,7 @@
 # - to prove that an absent class and the teacher get no gradient
 # - to read a picture of prototypes, and to say what it cannot show
 #
-# **Need** lessons 02 and 03; 3 minutes, 1 GB of memory; paper section 3 (prototype distillation).
+# **Need** lessons 02 and 03; 1 GB of memory; paper section 3 (prototype distillation).
 #
 # Not here: relations between channels and places. They are lesson 04.
 
@@ -390,7 +390,8 @@ assert ((agreement >= -1 - 1e-5) & (agreement <= 1 + 1e-5)).all(), "a cosine"
 
 # %% tags=["hide-input"]
 print(f"L_proto {course[0]:.3f} -> {gap_after.mean():.3f} after {align_steps} steps of alignment alone")
-print("trained weights, mean cosine to the fused prototype:", {m: round(float(c), 2) for m, c in agreement.mean(1).items()})
+mean_cosine = dict(zip(cohort.spec.modalities, agreement.mean(1).tolist(), strict=True))
+print("trained weights, mean cosine to the fused prototype:", {m: round(c, 2) for m, c in mean_cosine.items()})
 
 # %% [markdown]
 # A prototype is the mean feature of a class. Alignment turns the prototypes of each scan towards those of the fused

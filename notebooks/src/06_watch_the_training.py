@@ -19,7 +19,7 @@
 # - to say why scaling a gradient does nothing under Adam, and what does
 # - to judge a controller in a simulation whose assumptions you know, before trusting it in a training
 #
-# **Need** lessons 03 to 05; 2 minutes, 2 GB of memory; paper abstract (dynamic training monitoring).
+# **Need** lessons 03 to 05; 2 GB of memory; paper abstract (dynamic training monitoring).
 #
 # > The abstract says what DTM does: track distillation gaps, re-weight losses, scale gradients. It gives no formula.
 # > **Every formula of this lesson is ours**, after ideas of PASSION (preference) and OGM-GE (gradient modulation).

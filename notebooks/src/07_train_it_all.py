@@ -17,7 +17,7 @@
 # - to write one training step by hand, the optimiser included
 # - to judge a network fairly against a yardstick that has learned nothing
 #
-# **Need** lessons 02 to 06; 3 minutes, 2 GB of memory; paper section 3 (objective). What it does not print is ours.
+# **Need** lessons 02 to 06; 2 GB of memory; paper section 3 (objective). What it does not print is ours.
 #
 # Not here: stop, resume and speed (lesson 08); all subsets and all metrics (lesson 09).
 

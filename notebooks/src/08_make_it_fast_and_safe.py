@@ -18,7 +18,7 @@
 # - to make a training that can be killed at any moment and still ends with the same weights
 # - to measure a saving together with a check that it changes no result
 #
-# **Need** lesson 07; 1 minute, 2 GB of memory. Nothing here is from the paper.
+# **Need** lesson 07; 2 GB of memory. Nothing here is from the paper.
 #
 # Not here: what the weights are worth. That is lesson 09.
 

@@ -19,7 +19,7 @@
 # - to find the cases worth looking at
 # - to compare two methods with an interval, and to leave out what it does not allow you to say
 #
-# **Need** lesson 07; 2 minutes, 2 GB of memory; paper section 4 (experiments). The conventions are ours and named.
+# **Need** lesson 07; 2 GB of memory; paper section 4 (experiments). The conventions are ours and named.
 #
 # Other methods than DMAF-Net and its baseline: lesson 11.
 

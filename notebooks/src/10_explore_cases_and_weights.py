@@ -18,7 +18,7 @@
 # - to read modality weights and confidence, and to know what they do not say
 # - to tell from a few curves whether a training goes well
 #
-# **Need** lessons 03 (weights) and 06 (training monitor) for the meaning; 2 minutes, 2 GB of memory.
+# **Need** lessons 03 (weights) and 06 (training monitor) for the meaning; 2 GB of memory.
 #
 # The views work without internet and without a graphics card. In a saved notebook you see a picture of each; **run the
 # cells and it comes alive**. Everything here is also an application without code: `make explore`.

@@ -18,7 +18,7 @@
 # - to measure parameters, operations, and time of methods under the same conditions
 # - to read a comparison under one budget with intervals, and to leave out what it does not show
 #
-# **Need** lesson 09; 4 minutes, 3 GB of memory; the papers of RFNet, mmFormer, PASSION, and AdaMM.
+# **Need** lesson 09; 3 GB of memory; the papers of RFNet, mmFormer, PASSION, and AdaMM.
 #
 # Not here: what papers print about these methods, and why it disagrees (lesson 12).
 

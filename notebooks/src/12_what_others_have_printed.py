@@ -17,7 +17,7 @@
 # - to check whether a table agrees with itself
 # - to tell why published numbers of one method disagree
 #
-# **Need** lesson 09; 1 minute, 2 GB of memory.
+# **Need** lesson 09; 2 GB of memory.
 #
 # Not here: our own comparison of the methods. That was lesson 11; its numbers and these never share a table.
 

@@ -17,7 +17,7 @@
 # - to name healthy structures that look like a tumour, and to say which labels a picture does not show
 # - to filter before you sample, and to judge a recipe on data of its own kind
 #
-# **Need** lesson 09; 2 minutes, 2 GB of memory. The recipe is ours; it is no part of the paper.
+# **Need** lesson 09; 2 GB of memory. The recipe is ours; it is no part of the paper.
 #
 # Not here: how sure a network is of what it has found. That is lesson 15.
 
