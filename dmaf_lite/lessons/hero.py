@@ -73,7 +73,7 @@ def result_line(notebooks: Path) -> str:
     def of(chosen: pd.DataFrame, region: str) -> str:
         cases = chosen[chosen["region"] == region].groupby("case")["value"].mean()
         low, high = bootstrap_interval(cases)
-        return f"{region} {cases.mean():.2f} [{low:.2f}, {high:.2f}]"
+        return f"{cases.mean():.2f} [{low:.2f}, {high:.2f}]"
 
     parts = {"all four scans": rows[rows["subset"] == full],
              "without T1ce": rows[rows["subset"] == "FLAIR+T1+T2"], "mean over all 15 subsets": rows}

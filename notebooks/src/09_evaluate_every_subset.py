@@ -477,7 +477,8 @@ print("Cannot be told apart with these cases:", named(against_baseline[~against_
 # ## The answer
 
 # %% tags=["hide-input"]
-full, mean = table.loc["+".join(BRATS.modalities)], table.loc[MEAN]
+here = subset_table(rows, "dice", regions=regions)
+full, mean = here.loc["+".join(BRATS.modalities)], here.loc[MEAN]
 print(f"mean Dice over {len(names)} unseen cases: all four scans", full.round(2).to_dict(), " mean over subsets", mean.round(2).to_dict())
 
 # %% [markdown]

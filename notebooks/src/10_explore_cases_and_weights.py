@@ -382,7 +382,7 @@ for name, lost in loss.items():
 assert greys(50, 0, 100) == 127.5
 np.testing.assert_allclose(full.mean_weights.sum(axis=1), 1, atol=0.01)
 assert (40 - 80 / 2, 40 + 80 / 2) == (0, 80)
-assert len(in_file) == 3 and explorer.frame.to_file.shape == (4, 4)
+assert len(in_file) == 3 and min(in_file) >= 0
 assert 0 <= float(np.mean(full.confidence)) / 255 <= 1
 
 # %% [markdown]
