@@ -40,6 +40,7 @@ PARTS: dict[str, tuple[Callable[[torch.device, bool], Any], int]] = {
     "a missing scan never matters": (gpu_checks.missing_never_matters, 5),
     "small steps": (gpu_speed.small_steps, 40),
     "graphs": (gpu_speed.graphs, 30),
+    "interpolation": (gpu_speed.interpolation, 5),
     "steps of full size": (gpu_speed.full_steps, 45),
     "determinism": (gpu_checks.determinism, 10),
     "exact resume": (gpu_checks.resume, 25),

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.gpu_work import LATE, Training, layout, random_batch
+from benchmarks.gpu_work import DTYPES, LATE, Training, layout, random_batch
 from benchmarks.machine import seconds
 from dmaf_lite.data.augmentation import AugmentationSettings
 from dmaf_lite.data.batches import BatchSettings, TrainingBatches, batch_loader
@@ -27,6 +27,7 @@ from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.evaluation.conventions import CONVENTIONS
 from dmaf_lite.evaluation.inference import subset_probabilities
 from dmaf_lite.methods.networks import build_network
+from dmaf_lite.nn.interpolation import by_products
 from dmaf_lite.spec import BRATS
 from dmaf_lite.training.compilation import compile_blocks
 from dmaf_lite.training.graphs import StepGraphs
@@ -128,6 +129,31 @@ def full_steps(device: torch.device, small: bool) -> list[dict[str, Any]]:
     return [measure(device, side=side, batch=batch, precision=precision, how=how, longest=0.5 if small else 1.0,
                     detail=(side, batch) in ((80, 2), (112, 1), (16, 2)), **(LITE if small else {}))
             for side, batch in shapes for precision, how in forms]
+
+
+def interpolation(device: torch.device, small: bool) -> list[dict[str, Any]]:
+    """Trilinear up-sampling with its gradient: torch's kernel beside three matrix products."""
+    rows = []
+    side = 8 if small else 40
+    for precision, align in (("float32", True), ("float32", False), ("bfloat16", False)):
+        x = torch.randn(8, 8, side, side, side, device=device).to(DTYPES[precision]).requires_grad_()
+        out = (2 * side,) * 3
+        torch_form = partial(torch.nn.functional.interpolate, size=out, mode="trilinear", align_corners=align)
+        forms = {"torch": torch_form, "products": partial(by_products, size=out, align_corners=align)}
+        row: dict[str, Any] = {"precision": precision, "corners aligned": align}
+        results = {}
+        for name, form in forms.items():
+            def both(form: Callable = form, x: torch.Tensor = x) -> torch.Tensor:
+                x.grad = None
+                y = form(x)
+                y.backward(y.detach())
+                return y
+
+            row[f"seconds, {name}"] = rate(both, device, least=20, longest=0.5)
+            results[name] = both().detach().float(), x.grad.float()
+        row["largest difference"] = [float((a - b).abs().max()) for a, b in zip(*results.values(), strict=True)]
+        rows.append(row)
+    return rows
 
 
 def graphs(device: torch.device, small: bool) -> dict[str, Any]:

@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dmaf_lite.nn.interpolation import trilinear
+
 # Devices on which maps lie with the channels last.  CPUs: see `InstanceNorm`.  On CUDA both layouts are measured by
 # `benchmarks/gpu.py`; the standard one needs fewer kernels, and small steps there wait for nothing else.
 CHANNELS_LAST = {"cpu"}
@@ -75,8 +77,8 @@ def upsample(x: Tensor, size: Sequence[int]) -> Tensor:
     On CPUs bfloat16 is interpolated as float32 and made bfloat16 again, which takes half the time.
     """
     if x.device.type == "cpu" and x.dtype == torch.bfloat16:
-        return F.interpolate(x.float(), size=size, mode="trilinear", align_corners=False).to(x.dtype)
-    return F.interpolate(x, size=size, mode="trilinear", align_corners=False)
+        return trilinear(x.float(), size, align_corners=False).to(x.dtype)
+    return trilinear(x, size, align_corners=False)
 
 
 def average_pool(x: Tensor, size: Sequence[int]) -> Tensor:

@@ -32,6 +32,7 @@ from dmaf_lite.base.device import in_float32
 from dmaf_lite.base.settings import checked
 from dmaf_lite.nn.blocks import in_layout
 from dmaf_lite.nn.contract import Features, Prediction
+from dmaf_lite.nn.interpolation import trilinear
 from dmaf_lite.objectives.objective import Objective
 from dmaf_lite.objectives.terms import Term
 
@@ -178,7 +179,7 @@ def deep_supervision_loss(deep_logits: Sequence[Tensor], label: LabelStats, **fo
 
 def _resize(maps: Tensor, size: torch.Size) -> Tensor:
     """Trilinear up to `size`, corners aligned as in the published codes; the maps themselves where they fit."""
-    return maps if maps.shape[2:] == size else F.interpolate(maps, size, mode="trilinear", align_corners=True)
+    return maps if maps.shape[2:] == size else trilinear(maps, size, align_corners=True)
 
 
 @checked
