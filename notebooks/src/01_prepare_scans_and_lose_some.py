@@ -355,7 +355,7 @@ counts = np.rint([(1 - rates[m]) * len(names) for m in BRATS.modalities])
 assert np.array_equal(tables["exact"].sum(), counts), "exact: the rate is hit to one case"
 
 # %% [markdown]
-# Now the same for the cohort that all lessons share. It is made once, and kept.
+# Now the same for the cohort that all lessons share. It is an [artefact](../docs/glossary.md#artefact): made once, and kept.
 
 # %%
 if layout == "phantom":

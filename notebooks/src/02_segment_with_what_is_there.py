@@ -168,7 +168,7 @@ def segment(study, there):
     return head(decoded[0], fusion.head), unimodal, deep
 
 # %% [markdown]
-# A missing scan is not replaced by anything: the comprehension in the first line passes it by.
+# A [missing](../docs/glossary.md#available-and-missing) scan is not replaced by anything: the comprehension in the first line passes it by.
 
 # %%
 slow = [segment(study, there) for study, there in zip(images, available.tolist(), strict=True)]
