@@ -26,9 +26,9 @@ class Locked(RuntimeError):
     """Somebody else works in this folder; the message says who."""
 
 
-def holder(folder: str | Path) -> dict[str, Any] | None:
+def holder(folder: str | Path, name: str = NAME) -> dict[str, Any] | None:
     """Who holds a folder: host, pid, job, and ``age``, seconds since the last heartbeat; None if nobody living does."""
-    path = Path(folder) / NAME
+    path = Path(folder) / name
     try:
         who = json.loads(path.read_text(encoding="utf-8"))
         age = _now(path.parent) - path.stat().st_mtime
@@ -41,11 +41,13 @@ def holder(folder: str | Path) -> dict[str, Any] | None:
 
 
 @contextmanager
-def lock(folder: str | Path, *, wait: bool = False, say: Callable[[str], None] | None = None) -> Iterator[None]:
+def lock(folder: str | Path, *, name: str = NAME, wait: bool = False,
+         say: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold a folder for the length of a block.
 
     Args:
         folder: Made where it is missing.
+        name: Of the lock's file; a folder can have several locks.
         wait: Wait until it is free; else refuse.
         say: Is told once who is waited for.
 
@@ -56,10 +58,10 @@ def lock(folder: str | Path, *, wait: bool = False, say: Callable[[str], None] |
     folder.mkdir(parents=True, exist_ok=True)
     mine = {"id": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid(),
             "job": os.environ.get("SLURM_JOB_ID"), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-    while not _take(folder / NAME, mine):
-        who = holder(folder)
+    while not _take(folder / name, mine):
+        who = holder(folder, name)
         if who is None:
-            _clear(folder / NAME)
+            _clear(folder / name)
             continue
         words = f"{folder} is in use by process {who['pid']} on {who['host']}, last seen {who['age']:.0f} s ago"
         if not wait:
@@ -69,15 +71,15 @@ def lock(folder: str | Path, *, wait: bool = False, say: Callable[[str], None] |
             told = True
         time.sleep(0.5)
     stop = threading.Event()
-    beat = threading.Thread(target=_beat, args=(folder / NAME, stop), daemon=True)
+    beat = threading.Thread(target=_beat, args=(folder / name, stop), daemon=True)
     beat.start()
     try:
         yield
     finally:
         stop.set()
         beat.join()
-        if _id(folder / NAME) == mine["id"]:  # else somebody took over what looked dead
-            (folder / NAME).unlink(missing_ok=True)
+        if _id(folder / name) == mine["id"]:  # else somebody took over what looked dead
+            (folder / name).unlink(missing_ok=True)
 
 
 def _take(path: Path, mine: dict[str, Any]) -> bool:

@@ -11,13 +11,12 @@ Taught in lesson 01.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -28,6 +27,7 @@ from nibabel.orientations import aff2axcodes
 from tqdm.auto import tqdm
 
 from dmaf_lite.base.atomic import atomic_path
+from dmaf_lite.base.workers import NO_GUARD, worker_pool
 from dmaf_lite.data.case import DEFAULT_MINIMUM, CaseError, CaseFiles, NormalisedCase, load_case, normalise_case
 from dmaf_lite.data.finding import find_cohort
 from dmaf_lite.data.layouts import Layout
@@ -186,14 +186,16 @@ def _each(job: Callable[[CaseFiles], Outcome], todo: Iterable[CaseFiles], worker
     if workers <= 1:
         yield from map(job, todo)
         return
-    # "spawn" behaves alike on every system, and is safe after torch has started its threads.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = {pool.submit(job, files): files.name for files in todo}
+    with worker_pool(workers) as pool:
+        waiting, some = {pool.submit(job, folder): folder for folder in todo}, False
         for future in as_completed(waiting):
             try:
                 yield future.result()
+                some = True
             except BrokenProcessPool:
-                yield (waiting[future], f"{waiting[future]}: a worker process died, perhaps for want of "
+                if not some and len(waiting) > 1 and all(isinstance(f.exception(), BrokenProcessPool) for f in waiting):
+                    raise RuntimeError(NO_GUARD) from None
+                yield (waiting[future].name, f"{waiting[future]}: a worker process died, perhaps for want of "
                        "memory; run again with fewer workers, what is prepared is kept.", ())
 
 

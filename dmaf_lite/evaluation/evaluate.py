@@ -28,7 +28,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from dmaf_lite.base.atomic import atomic_path
-from dmaf_lite.base.device import choose_device
+from dmaf_lite.base.device import choose_device, choose_precision
 from dmaf_lite.base.memory import keep_freed_memory
 from dmaf_lite.base.settings import read_settings, to_plain
 from dmaf_lite.data.case import CaseError
@@ -148,6 +148,8 @@ def evaluate(net: nn.Module, cohort: Cohort, names: Sequence[str], *, settings: 
     if next(net.parameters()).device.type == "cpu":
         keep_freed_memory()
     digest = _network_digest(net)
+    rules = to_plain(settings)  # with what "auto" becomes on this device: its digits are not those of another
+    rules["windows"]["precision"] = str(choose_precision(settings.windows.precision, next(net.parameters()).device))
     parts, failed, pending = {}, {}, deque()
 
     def score(name: str, kept: Path | None, study: _Study, labels: np.ndarray) -> pd.DataFrame:
@@ -167,7 +169,7 @@ def evaluate(net: nn.Module, cohort: Cohort, names: Sequence[str], *, settings: 
     with ThreadPoolExecutor(max(1, in_flight)) as pool:
         for name in tqdm(dict.fromkeys(names), desc="evaluate", unit="case", disable=not progress):
             try:
-                recipe = [run, digest, to_plain(settings), share_encoder, _case_identity(cohort.meta(name))]
+                recipe = [run, digest, rules, share_encoder, cohort[name].identity]
                 kept = Path(folder) / f"{name}.{_sha256(json.dumps(recipe).encode())[:12]}.parquet" if folder else None
                 if kept and kept.exists():
                     parts[name] = pd.read_parquet(kept).assign(run=run)
@@ -202,11 +204,6 @@ def _network_digest(net: nn.Module) -> str:
     """Identity of a network: its structure in words and every number in it."""
     words = repr(net) + repr(getattr(net, "settings", None))
     return _sha256((words + weights_digest(net)).encode())
-
-
-def _case_identity(meta: Mapping[str, Any]) -> list[Any]:
-    """What changes when a case is prepared anew from other files or in another way."""
-    return [meta["sources"], list(meta["shape"]), list(meta["spacing"]), meta["box"], meta["modalities"]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

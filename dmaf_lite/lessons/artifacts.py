@@ -18,10 +18,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dmaf_lite.base.atomic import write_text
+from dmaf_lite.base.atomic import sweep, write_text
 from dmaf_lite.lessons.fingerprint import PACKAGE, canonical, code_digest, digest, file_digest, module_file
 
 MANIFEST = "manifest.json"
+LEFT_BEHIND = 24 * 3600.0  # seconds: a half artefact that old belongs to a process that was killed
 Recipe = Callable[..., None]
 
 
@@ -144,6 +145,7 @@ def _why_not(folder: Path, wanted: Mapping[str, Any]) -> str | None:
 def _make(folder: Path, recipe: Recipe, config: Mapping[str, Any], needs: Sequence[Path],
           wanted: Mapping[str, Any]) -> float:
     folder.parent.mkdir(parents=True, exist_ok=True)
+    sweep(folder.parent, older=LEFT_BEHIND)
     partial = folder.with_name(f".{uuid.uuid4().hex[:8]}.partial.{folder.name}")
     partial.mkdir()
     start = time.monotonic()

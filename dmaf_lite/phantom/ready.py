@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from dmaf_lite.base.lock import lock
 from dmaf_lite.base.settings import checked
+from dmaf_lite.data.case import CaseError
 from dmaf_lite.data.cohort import Cohort, prepare_cohort, read_split, split_cases, write_split
+from dmaf_lite.data.splits import PARTS
 from dmaf_lite.phantom.brain.ingredients import BrainSettings
 from dmaf_lite.phantom.brain.recipe import write_brain_cohort
 from dmaf_lite.phantom.heart.heart_cohort import write_heart_cohort
@@ -59,9 +62,23 @@ def ready_cohort(
         The prepared cohort and the case names of ``train``, ``val`` and ``test``.
 
     Raises:
+        CaseError: If the folder holds a cohort of other settings.
         RuntimeError: If a case could not be made or prepared; the message names it.
     """
     folder = Path(folder)
+    with lock(folder, wait=True):  # another process may be making the very same cohort
+        return _ready(folder, settings, minimum, workers)
+
+
+def _ready(folder: Path, settings: PhantomSettings, minimum: int, workers: int | None
+           ) -> tuple[Cohort, Mapping[str, list[str]]]:
+    split_folder = folder / "split"
+    parts = [split_folder / f"{part}.txt" for part in PARTS]
+    if all(path.is_file() for path in parts):  # else it was not finished, and drawing it again gives the same
+        there = {part: len(names) for part, names in read_split(split_folder).items()}
+        if there != settings.counts:
+            raise CaseError(folder, found=f"a cohort of {_words(there)} cases", expected=_words(settings.counts),
+                            do="choose another folder, or delete this one to make the cohort anew")
     write, of_kind, layout = (write_heart_cohort, HeartSettings(spacing=settings.spacing), "heart_phantom") \
         if settings.kind == "heart" else (write_brain_cohort, settings.brain, "phantom")
     made = write(folder / "raw", count=sum(settings.counts.values()), seed=settings.seed, settings=of_kind,
@@ -72,7 +89,10 @@ def ready_cohort(
     if prepared.failed:
         raise RuntimeError(f"{folder}: some phantoms could not be prepared: {prepared.failed}")
     cohort = Cohort(folder / "prepared")
-    split_folder = folder / "split"
-    if not split_folder.exists():
+    if not all(path.is_file() for path in parts):
         write_split(split_folder, split_cases(cohort.names, counts=settings.counts, seed=settings.seed))
     return cohort, read_split(split_folder)
+
+
+def _words(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {part}" for part, count in counts.items())

@@ -6,13 +6,14 @@ import gzip
 import json
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmaf_lite.base.atomic import write_text
+from dmaf_lite.base.workers import NO_GUARD, worker_pool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,10 +72,11 @@ def write_cases(write: Callable[[int], Path], *, count: int, name: Callable[[int
             for index in todo:
                 note(index, lambda index=index: write(index))
         else:
-            # "spawn" works alike on all systems and beside a library that has started threads.
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            with worker_pool(workers) as pool:
                 jobs = {pool.submit(write, index): index for index in todo}
                 for job in as_completed(jobs):
+                    if isinstance(job.exception(), BrokenProcessPool) and not report.written:
+                        raise RuntimeError(NO_GUARD)
                     note(jobs[job], job.result)
     report.written.sort()
     return report

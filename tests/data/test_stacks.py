@@ -11,6 +11,7 @@ from dmaf_lite.data.batches import BatchSettings, TrainingBatches, outside_marke
 from dmaf_lite.data.case import Case, CaseError, normalise_case
 from dmaf_lite.data.cohort import Cohort, prepare_cohort
 from dmaf_lite.data.stacks import CENTRE_MM, centre_box, slice_axis
+from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.phantom.heart.heart_cohort import write_heart_cohort
 from dmaf_lite.phantom.heart.hearts import HeartSettings, make_heart_case
 from dmaf_lite.spec import OUTSIDE
@@ -74,13 +75,13 @@ def test_the_axis_of_the_slices_and_the_crop():
 
 
 def test_padding_of_a_crop_is_marked_and_slices_need_none(cohort: Cohort):
-    stacks = TrainingBatches(cohort, cohort.names, BatchSettings(crop=(48, 48, 8), batch=2))[0]
+    stacks = TrainingBatches(TrainingSet(cohort, cohort.names), BatchSettings(crop=(48, 48, 8), batch=2))[0]
     assert stacks.padded and stacks.label.min() == OUTSIDE
     for b, name in enumerate(stacks.names):
         slices = cohort.meta(name)["shape"][2]
         outside = (stacks.label[b] == OUTSIDE).all(0).all(0)
         assert outside.sum() == 8 - slices and (stacks.images[b][..., outside] == 0).all()
-    single = TrainingBatches(cohort, cohort.names, BatchSettings(crop=(48, 48, 1), batch=4))[0]
+    single = TrainingBatches(TrainingSet(cohort, cohort.names), BatchSettings(crop=(48, 48, 1), batch=4))[0]
     assert not single.padded and single.images.shape == (4, 3, 48, 48, 1) and single.label.min() >= 0
 
 

@@ -50,7 +50,7 @@ def test_what_is_allowed_trains_and_what_is_not_is_refused(network, objective):
     net.to("meta")
     available = torch.tensor([[True, False, True, True], [True, True, True, True]])
     crop = (CROP.get(network, 32),) * 3
-    batch = SimpleNamespace(images=torch.randn(2, 4, *crop, device="meta"), available=available,
+    batch = SimpleNamespace(images=torch.randn(2, 4, *crop, device="meta"), available=available, existing=available,
                             label=torch.zeros(2, *crop, dtype=torch.long, device="meta"))
     features = net.encode(batch.images, available)
     loss = total(made(net, features, net.decode(features, available), batch, 0))
