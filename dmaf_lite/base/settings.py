@@ -20,6 +20,7 @@ from typing import Any, TypeVar, dataclass_transform, get_args
 import yaml
 from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 
 T = TypeVar("T")
 
@@ -47,6 +48,23 @@ def checked(cls: type[T]) -> type[T]:
 
     made.__init__ = __init__
     return made
+
+
+def with_defaults(given: Any, values: Mapping[str, Any]) -> Any:
+    """For a validator that runs before a class is made: other defaults for what was not written out; that holds.
+
+    Args:
+        given: What such a validator gets, `ArgsKwargs` or a mapping.
+        values: Setting -> its value where none was given.
+    """
+    if isinstance(given, ArgsKwargs):
+        return ArgsKwargs(given.args, {**values, **(given.kwargs or {})})
+    return {**values, **given}
+
+
+def is_written(given: Any, name: str) -> Any:
+    """The value of a setting as it was written out, None where it was not; see `with_defaults`."""
+    return ((given.kwargs or {}) if isinstance(given, ArgsKwargs) else given).get(name)
 
 
 def _sentence(error: ValidationError, cls: type) -> str:

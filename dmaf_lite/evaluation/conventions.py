@@ -105,8 +105,9 @@ def centre_start(shape: Sequence[int], window: Sequence[int]) -> tuple[int, ...]
     return tuple((n - w - 1) // 2 if n > w else (n - w) // 2 for n, w in zip(shape, window, strict=True))
 
 
-_PASSION = WindowSettings(window=(80, 80, 80), overlap=0.5, blending="constant")
-_ADAMM = WindowSettings(window=(160, 192, 128))
+# float32, as they computed: bfloat16 moved Dice by 9e-4 and HD95 by 0.09 mm.
+_PASSION = WindowSettings(window=(80, 80, 80), overlap=0.5, blending="constant", precision="float32")
+_ADAMM = WindowSettings(window=(160, 192, 128), precision="float32")
 
 CONVENTIONS = {
     "kit": EvaluationSettings(),

@@ -186,6 +186,9 @@ def _resize(maps: Tensor, size: torch.Size) -> Tensor:
 class PlainSettings:
     """Settings of the segmentation terms.
 
+    With ``weighting="rarity", smooth=0, clip=0.005`` each study's loss has the published form. A batch is their mean
+    here; the public code sums over it, which is the same at its batch of 1 and otherwise another learning rate.
+
     Attributes:
         clip: Floor of the probabilities inside the logarithm; None is the stable form (ours), 0.005 the published.
         upsample: What a deep head interpolates, ``"probabilities"`` or ``"logits"``.

@@ -34,13 +34,14 @@ Taught in lesson 11.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import model_validator
 from torch import Tensor, nn
 
-from dmaf_lite.base.settings import checked
+from dmaf_lite.base.settings import checked, is_written, with_defaults
 from dmaf_lite.nn.contract import Features, Prediction
 from dmaf_lite.objectives.dmaf import students
 from dmaf_lite.objectives.objective import Objective
@@ -65,7 +66,7 @@ class PassionSettings(PlainSettings, PreferenceSettings):
         task_wise: chi; without it every modality has all tasks.
         balance: beta; without it every modality weighs 1, and beta is tracked all the same.
         batch_classes, batch_sum: Defects of the released code, see above; a batch is what one process holds at once.
-        faithful: Set what stands at its default here to the released form, `RELEASED`.
+        faithful: The released form, `RELEASED`, for everything that is not written out.
     """
 
     temperature: float = 4.0
@@ -78,6 +79,11 @@ class PassionSettings(PlainSettings, PreferenceSettings):
     batch_sum: bool = False
     faithful: bool = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _faithful(cls, given: Any) -> Any:
+        return with_defaults(given, RELEASED) if is_written(given, "faithful") is True else given
+
     def __post_init__(self) -> None:
         PlainSettings.__post_init__(self)
         PreferenceSettings.__post_init__(self)
@@ -86,14 +92,6 @@ class PassionSettings(PlainSettings, PreferenceSettings):
         for name in ("lambda_unimodal", "lambda_pixel", "lambda_proto"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
-
-    def resolved(self) -> PassionSettings:
-        """These settings, with what `faithful` stands for written out."""
-        if not self.faithful:
-            return self
-        ours = PassionSettings()
-        return replace(self, **{name: value for name, value in RELEASED.items()
-                                if getattr(self, name) == getattr(ours, name)})
 
 
 class PassionObjective(Objective):
@@ -114,7 +112,7 @@ class PassionObjective(Objective):
 
     def __init__(self, spec: DatasetSpec, net: nn.Module, settings: PassionSettings | None = None, *,
                  missing_rates: Sequence[float] | None = None, total_steps: int | None = None) -> None:
-        super().__init__(spec, net, (settings or PassionSettings()).resolved())
+        super().__init__(spec, net, settings)
         if missing_rates is None or len(missing_rates) != spec.M:
             raise ValueError(f"missing_rates is {missing_rates}; expected {spec.M} numbers, one for each of "
                              f"{', '.join(spec.modalities)} (realised_rates of the training table)")

@@ -205,10 +205,11 @@ def test_the_end_of_an_epoch_moves_the_balance_and_what_is_logged():
 # ---- the released code ---------------------------------------------------------------------------------------------
 
 def test_faithful_is_every_defect_at_once_and_a_named_one_beside_it():
-    settings = PassionSettings(faithful=True).resolved()
+    settings = PassionSettings(faithful=True)
     assert {name: getattr(settings, name) for name in RELEASED} == RELEASED
-    assert PassionSettings(faithful=True, distances="steps").resolved().distances == "steps"
-    ours = PassionSettings().resolved()
+    assert PassionSettings(faithful=True, distances="steps").distances == "steps"
+    assert PassionSettings(faithful=True, smooth=1.0).smooth == 1.0  # written out, though it is the kit's default
+    ours = PassionSettings()
     assert all(getattr(ours, name) != value for name, value in RELEASED.items())
     s = make(MIXED, faithful=True)
     assert s.objective.settings.clip == 0.005 and s.objective.preference.settings.nan_preference

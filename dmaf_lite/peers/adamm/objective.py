@@ -29,14 +29,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import model_validator
 from torch import Tensor, nn
 
-from dmaf_lite.base.settings import checked
+from dmaf_lite.base.settings import checked, is_written, with_defaults
 from dmaf_lite.objectives.objective import Objective
 from dmaf_lite.objectives.segmentation import LabelStats, check_choice, sum_over_voxels
 from dmaf_lite.objectives.terms import Term
@@ -67,7 +67,7 @@ class AdammSettings:
         lambda_style_gram: Weight of the Gram loss on the style map; 0 leaves it out.
         discriminator: ``"pooled"`` or ``"released"``, see `StyleDiscriminator`.
         reset_discriminator: Whether its optimiser forgets its moments before every step.
-        faithful: Set what stands at its default here to the released form, `RELEASED`.
+        faithful: The released form, `RELEASED`, for everything that is not written out.
     """
 
     teacher_share: float = 0.4
@@ -84,6 +84,11 @@ class AdammSettings:
     reset_discriminator: bool = False
     faithful: bool = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _faithful(cls, given: Any) -> Any:
+        return with_defaults(given, RELEASED) if is_written(given, "faithful") is True else given
+
     def __post_init__(self) -> None:
         check_choice("style", self.style, tuple(STYLES))
         check_choice("discriminator", self.discriminator, FORMS)
@@ -94,14 +99,6 @@ class AdammSettings:
                      "lambda_adversarial"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
-
-    def resolved(self) -> AdammSettings:
-        """These settings, with what `faithful` stands for written out."""
-        if not self.faithful:
-            return self
-        ours = AdammSettings()
-        return replace(self, **{name: value for name, value in RELEASED.items()
-                                if getattr(self, name) == getattr(ours, name)})
 
 
 def squared_dice_loss(p: Tensor, y: Tensor, *, smooth: float = 0.0) -> Tensor:
@@ -145,7 +142,7 @@ class AdammObjective(Objective):
 
     def __init__(self, spec: DatasetSpec, net: nn.Module, settings: AdammSettings | None = None, *,
                  missing_rates: Sequence[float] | None = None, total_steps: int | None = None) -> None:
-        super().__init__(spec, net, (settings or AdammSettings()).resolved())
+        super().__init__(spec, net, settings)
         if not isinstance(net, AdammNet):
             raise ValueError(f"objective 'adamm' got the network {type(net).__name__}; expected AdammNet, as it "
                              "compares content, style and presence of two of them. Choose another objective")

@@ -8,6 +8,8 @@ Three Gram losses between the maps of teacher T and student S (spec adamm, secti
   slices. It loops over the batch where the paper says layers.
 * `style_gram_gap` (as released): the Gram matrix of one map. Its divisors leave about 1e-16: it does nothing.
 
+A batch is the mean over its studies; the released code sums the style over it, the same at its batch of 1.
+
 Taught in lesson 11.
 """
 
