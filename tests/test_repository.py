@@ -61,7 +61,7 @@ def test_every_dependency_is_pinned_within_its_bounds_and_has_a_reason() -> None
     assert pins["torch"] == "2.13.0"
     text = (ROOT / "pyproject.toml").read_text()
     extras = PROJECT["optional-dependencies"]
-    for extra in (PROJECT["dependencies"], extras["test"], extras["browser"]):
+    for extra in (PROJECT["dependencies"], extras["test"], extras["browser"], extras["cluster"]):
         for requirement in map(Requirement, extra):
             pin = pins[canonicalize_name(requirement.name)]
             assert requirement.specifier.contains(pin, prereleases=True), f"{requirement} against {pin}"
@@ -72,8 +72,8 @@ def test_every_dependency_is_pinned_within_its_bounds_and_has_a_reason() -> None
 def test_what_is_imported_is_declared() -> None:
     names = {"yaml": "pyyaml", "PIL": "pillow", "IPython": "jupyterlab",
              "jupyter_server_mathjax": "jupyter-server-mathjax", "surface_distance": "surface-distance",
-             "traitlets": "jupyterlab", "packaging": "jupyterlab"}
-    declared = {Requirement(d).name for d in PROJECT["dependencies"]}
+             "nbconvert": "jupyterlab", "traitlets": "jupyterlab", "packaging": "jupyterlab"}
+    declared = {Requirement(d).name for d in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["cluster"])}
     own = {"dmaf_lite", *sys.stdlib_module_names}
     for path in [*(ROOT / "dmaf_lite").rglob("*.py"), *(ROOT / "data_scripts").glob("*.py"),
                  *(ROOT / "notebooks" / "src").glob("*.py")]:

@@ -1,177 +1,288 @@
-"""A controlled experiment: variants x seeds on one phantom cohort, same budget, one table.
+"""A matrix of runs in a folder: any number of processes may work at it, and each run says for itself how far it is.
 
-A profile (YAML) names the cohort, the settings that all runs share, what each variant changes, and the
-seeds.  Every run is a folder of its own, so a matrix that was interrupted goes on run by run:
+    OUT/profile.yaml     what the matrix consists of           OUT/cohort/   the phantom, where it is one
+    OUT/runs/<run>/      one run each (`training/run.py`), with rows/ and rows.parquet when it has been scored,
+                         validation.csv, cost.json, and error.txt if it failed
+    OUT/rows.parquet     the rows of all finished runs         OUT/card.json  recipe, hardware, commit, date
 
-    OUT/cohort/            the phantom        OUT/runs/<variant>-seed<k>/   one run each
-    OUT/rows.parquet       the long table     OUT/card.json                 recipe, hardware, commit, date
-
-Taught in lesson 09.
+The folders are the only truth: a run is done when its rows.parquet is there, somebody works at it while its lock beats,
+and whatever else is there is gone on from.  Taught in lessons 09 and 16.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Sequence
-from dataclasses import field
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+import yaml
+from torch import nn
 from tqdm.auto import tqdm
 
 from dmaf_lite.base.atomic import atomic_path, write_text
 from dmaf_lite.base.device import choose_device
+from dmaf_lite.base.door import sentence
+from dmaf_lite.base.lock import Locked, holder, lock
 from dmaf_lite.base.provenance import commit, hardware
-from dmaf_lite.base.settings import checked, from_mapping, read_settings, to_plain
-from dmaf_lite.data.missing import missing_table
+from dmaf_lite.base.settings import read_settings, to_plain
+from dmaf_lite.data.cohort import Cohort
+from dmaf_lite.data.splits import read_split
 from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.evaluation.evaluate import EvaluationSettings, evaluate
 from dmaf_lite.evaluation.inference import WindowSettings
-from dmaf_lite.evaluation.shipping import ship_weights
+from dmaf_lite.experiment.profile import ExperimentSettings, RunKey
 from dmaf_lite.methods.weights import load_weights
-from dmaf_lite.phantom.ready import PhantomSettings, ready_cohort
-from dmaf_lite.training.loop import TrainSettings, train
+from dmaf_lite.phantom.ready import ready_cohort
+from dmaf_lite.training.loop import Interrupted, train
+from dmaf_lite.training.run import Run
+from dmaf_lite.training.validation import Validation
+
+WORK = "work.json"  # lock of who trains and scores a run
+COLUMNS = ("variant", "rates", "seed", "choice")  # what an experiment adds to the long table
 
 
-@checked
-class ExperimentSettings:
-    """A profile."""
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """An open matrix: profile, folder, cohort and split.
 
-    name: str
-    variants: dict[str, dict[str, Any]]  # name -> training settings that differ from `common`
-    seeds: tuple[int, ...] = (0,)
-    common: dict[str, Any] = field(default_factory=dict)  # training settings of every run
-    phantom: PhantomSettings = field(default_factory=PhantomSettings)
-    table_seed: int = 0  # of the missing-rate table; one table for all runs, so that seeds vary the training only
+    Attributes:
+        settings: The profile.
+        folder: OUT.
+        cohort, split: The data; ``split["train" | "val" | "test"]`` are case names.
+        synthetic: Whether they are phantoms.
+    """
 
-    def __post_init__(self) -> None:
-        for variant, seed in self.runs:
-            self.train_settings(variant, seed)  # a misspelt setting stops here, before the first run
+    settings: ExperimentSettings
+    folder: Path
+    cohort: Cohort
+    split: Mapping[str, Sequence[str]]
+    synthetic: bool
 
-    @property
-    def runs(self) -> list[tuple[str, int]]:
-        """(variant, seed), all variants of one seed before the next: an unfinished matrix is still balanced."""
-        return [(variant, seed) for seed in self.seeds for variant in self.variants]
+    def run(self, key: RunKey) -> Run:
+        """The folder of a run."""
+        return Run(self.folder / "runs" / key.name)
 
-    def train_settings(self, variant: str, seed: int) -> TrainSettings:
-        """The settings of one run."""
-        return from_mapping(TrainSettings, {**self.common, **self.variants[variant], "seed": seed})
+    def training_set(self, key: RunKey) -> TrainingSet:
+        """The training cases of a run, with its table: the same one for every variant and seed."""
+        recipe, cases = self.settings.train_settings(key), TrainingSet(self.cohort, self.split["train"])
+        if recipe.condition == "complete":
+            return cases
+        return cases.with_rates(recipe.missing_rates, self.settings.table_seed)
+
+    def is_done(self, key: RunKey) -> bool:
+        """Whether the rows of this very run are there.
+
+        Raises:
+            ValueError: If the folder holds a run with other settings or data.
+        """
+        run = self.run(key)
+        differs = run.differs(self.settings.train_settings(key), self.training_set(key))
+        if differs:
+            raise ValueError(f"{run.folder} holds a run with other {', '.join(differs)} than the profile's; choose "
+                             "another --out, or delete that folder to make the run anew")
+        return (run.folder / "rows.parquet").is_file()
 
 
-def run_name(variant: str, seed: int) -> str:
-    """Name of a run and of its folder."""
-    return f"{variant}-seed{seed}"
-
-
-def run_experiment(
-    settings: ExperimentSettings, folder: str | Path, *, only: Sequence[str] | None = None, device: str = "auto",
-    workers: int | None = None, progress: bool = True,
-) -> pd.DataFrame:
-    """Train and evaluate what is not there yet; returns the long table of all runs.
+def open_matrix(settings: ExperimentSettings, folder: str | Path, *, cohort: str | Path | None = None,
+                split: str | Path | None = None, workers: int | None = None,
+                say: Callable[[str], None] | None = None) -> Matrix:
+    """Prepare a matrix, or open the one that is there; several processes may do so at once.
 
     Args:
         settings: The profile.
-        folder: OUT; runs that are finished in it are not repeated.
-        only: Names of the runs to do now, so that several processes can share a matrix; no table of all is written.
-        device: ``auto``, ``cpu``, ``cuda``, ...
-        workers: Processes that make and prepare the phantoms; None takes one per core.
-        progress: Whether to show bars.
+        folder: OUT. A profile may add variants, rates and seeds to what is there, but not change what a run is.
+        cohort: A prepared cohort; None makes the profile's phantom under OUT.
+        split: Folder of train.txt, val.txt and test.txt, with `cohort`.
+        workers: Processes that make and prepare phantoms; None takes one per core.
+        say: Is told who is waited for.
+
+    Raises:
+        ValueError: If OUT holds another matrix, or one of `cohort` and `split` is missing.
     """
     folder = Path(folder)
-    cohort, split = ready_cohort(folder / "cohort", settings.phantom, workers=workers)
-    parts = []
-    runs = [run for run in settings.runs if only is None or run_name(*run) in only]
-    if only is not None and len(runs) < len(set(only)):
-        raise ValueError(f"{settings.name} has no run {sorted(set(only) - {run_name(*run) for run in runs})}; "
-                         f"it has {[run_name(*run) for run in settings.runs]}")
-    for variant, seed in tqdm(runs, desc=settings.name, unit="run", disable=not progress):
-        name, recipe = run_name(variant, seed), settings.train_settings(variant, seed)
-        run = folder / "runs" / name
-        if not (run / "weights.safetensors").exists():
-            training_set = TrainingSet(cohort, split["train"], _table(settings, recipe, split["train"], cohort.spec))
-            train(training_set, run, recipe, device=device, progress=progress)
-        net, _ = load_weights(run / "weights.safetensors", choose_device(device))
-        windows = WindowSettings(window=recipe.crop)
-        rows = evaluate(net, cohort, split["test"], settings=EvaluationSettings(windows=windows), run=name,
-                        folder=run / "rows", progress=progress)
-        with atomic_path(run / "rows.parquet") as partial:
-            rows.to_parquet(partial, index=False)
-        parts.append(rows)
-    table = pd.concat(parts, ignore_index=True)
-    if only is not None:
-        return table
-    with atomic_path(folder / "rows.parquet") as partial:
-        table.to_parquet(partial, index=False)
-    write_text(folder / "card.json", json.dumps(experiment_card(settings, choose_device(device)), indent=1))
-    return table
+    if (cohort is None) != (split is None):
+        raise ValueError("a prepared cohort needs its split, and a split its cohort; give both --cohort and --split")
+    with lock(folder, wait=True, say=say):
+        path = folder / "profile.yaml"
+        if path.is_file():
+            _check_same(read_settings(ExperimentSettings, path), settings, folder)
+        if cohort is None:
+            store, parts = ready_cohort(folder / "cohort", settings.phantom, workers=workers)
+        else:
+            store, parts = Cohort(cohort), read_split(split)
+        write_text(path, yaml.safe_dump(to_plain(settings), sort_keys=False))
+    return Matrix(settings, folder, store, parts, synthetic=cohort is None)
 
 
-def _table(settings: ExperimentSettings, recipe: TrainSettings, names: list[str], spec: Any) -> dict | None:
-    if recipe.condition == "complete":
-        return None
-    frame = missing_table(names, recipe.missing_rates, spec=spec, seed=settings.table_seed)
-    return {name: row.to_numpy(dtype=bool) for name, row in frame.iterrows()}
+def _check_same(before: ExperimentSettings, now: ExperimentSettings, folder: Path) -> None:
+    other = [name for name in ("name", "phantom", "table_seed", "choice", "validate_every", "validation_cases")
+             if getattr(before, name) != getattr(now, name)]
+    both = {run.name: run for run in before.runs}.keys() & {run.name: run for run in now.runs}.keys()
+    other += [f"settings of {name}" for name in sorted(both)
+              if before.train_settings(before.run(name)) != now.train_settings(now.run(name))]
+    if other:
+        raise ValueError(f"{folder} holds a matrix with other {', '.join(other[:4])}; choose another --out, or delete "
+                         "that folder to make the matrix anew")
 
 
-def experiment_card(settings: ExperimentSettings, device: torch.device) -> dict[str, Any]:
-    """Everything that a reader of the table needs to judge it."""
-    return {"profile": to_plain(settings), "data": "brain phantom (synthetic)", "hardware": hardware(device),
-            "torch": torch.__version__, "commit": commit(), "date": date.today().isoformat()}
+def do_run(matrix: Matrix, key: RunKey, *, device: str = "auto", progress: bool = True,
+           should_stop: Callable[[], bool] | None = None) -> str:
+    """Train and score one run, as far as that is not done.
+
+    Returns:
+        ``finished``; ``failed``, with the reason in error.txt; ``held``, somebody else works at it; ``stopped``, as
+        `should_stop` asked, with everything on the disk.
+    """
+    run = matrix.run(key)
+    try:
+        with lock(run.folder, name=WORK):
+            if matrix.is_done(key):
+                return "finished"
+            (run.folder / "error.txt").unlink(missing_ok=True)
+            _train_and_score(matrix, key, device, progress, should_stop)
+            return "finished"
+    except Locked:
+        return "held"
+    except Interrupted:
+        return "stopped"
+    except Exception as error:  # whatever it is: the other runs go on, and the folder says what it was
+        write_text(run.folder / "error.txt", f"{sentence(error)}\n\n{traceback.format_exc()}")
+        return "failed"
+
+
+def _train_and_score(matrix: Matrix, key: RunKey, device: str, progress: bool,
+                     should_stop: Callable[[], bool] | None) -> None:
+    settings, run, recipe = matrix.settings, matrix.run(key), matrix.settings.train_settings(key)
+    windows = EvaluationSettings(windows=WindowSettings(window=recipe.crop))
+    start = time.monotonic()
+    validation = None
+    if settings.validate_every:
+        cases = matrix.split["val"][: settings.validation_cases or None]
+
+        def score(net: nn.Module) -> float:
+            rows = evaluate(net, matrix.cohort, cases, settings=windows, progress=False)
+            return float(rows[(rows["metric"] == "dice") & ~rows["region"].str.endswith("_post")]["value"].mean())
+
+        validation = Validation(run.folder, score, every=settings.validate_every,
+                                keep_best=settings.choice == "best-on-validation")
+    try:
+        if not run.finished:
+            train(matrix.training_set(key), run.folder, recipe, device=device, progress=progress,
+                  should_stop=should_stop, validation=validation)
+    finally:
+        _add_cost(run.folder, "train_seconds", time.monotonic() - start, device)
+    start = time.monotonic()
+    chosen = run.weights if settings.choice == "last" else run.folder / "best.safetensors"
+    net, _ = load_weights(chosen, choose_device(device))
+    rows = evaluate(net, matrix.cohort, matrix.split["test"], settings=windows, run=key.name,
+                    folder=run.folder / "rows", progress=progress)
+    for column, value in zip(COLUMNS, (*key, settings.choice), strict=True):
+        rows.insert(rows.columns.get_loc("case"), column, value)
+    _add_cost(run.folder, "evaluate_seconds", time.monotonic() - start, device)
+    with atomic_path(run.folder / "rows.parquet") as partial:  # last: with it the run is done
+        rows.to_parquet(partial, index=False)
+
+
+def _add_cost(folder: Path, what: str, seconds: float, device: str) -> None:
+    """Seconds add up over the sessions of a run."""
+    path = folder / "cost.json"
+    cost = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    cost[what] = round(cost.get(what, 0.0) + seconds, 1)
+    write_text(path, json.dumps({**cost, "hardware": hardware(choose_device(device))}, indent=1))
+
+
+def work(matrix: Matrix, *, only: Sequence[str] | None = None, device: str = "auto", progress: bool = True,
+         should_stop: Callable[[], bool] | None = None) -> dict[str, str]:
+    """Do every run that is neither done nor held by another process; gives each run's outcome, see `do_run`."""
+    keys = matrix.settings.runs if only is None else [matrix.settings.run(name) for name in only]
+    for key in keys:
+        matrix.is_done(key)  # another run in one of the folders is said before the first step
+    outcomes: dict[str, str] = {}
+    for key in tqdm(keys, desc=matrix.settings.name, unit="run", disable=not progress):
+        outcomes[key.name] = do_run(matrix, key, device=device, progress=progress, should_stop=should_stop)
+        if outcomes[key.name] == "stopped":
+            break
+    return outcomes
+
+
+def collect(folder: str | Path) -> pd.DataFrame:
+    """The long table of every finished run of a matrix, in the order of its profile; empty if none is finished."""
+    folder = Path(folder)
+    settings = read_settings(ExperimentSettings, folder / "profile.yaml")
+    paths = [folder / "runs" / key.name / "rows.parquet" for key in settings.runs]
+    parts = [pd.read_parquet(path) for path in paths if path.is_file()]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[
+        "run", *COLUMNS, "case", "subset", "region", "metric", "convention", "value"])
+
+
+def write_tables(matrix: Matrix, device: str = "auto") -> pd.DataFrame:
+    """Write OUT/rows.parquet and OUT/card.json from what is finished; gives the rows."""
+    rows = collect(matrix.folder)
+    with atomic_path(matrix.folder / "rows.parquet") as partial:
+        rows.to_parquet(partial, index=False)
+    write_text(matrix.folder / "card.json", json.dumps(experiment_card(matrix, choose_device(device)), indent=1))
+    return rows
+
+
+def experiment_card(matrix: Matrix, device: torch.device) -> dict[str, Any]:
+    """Everything that a reader of the table needs to judge it; no path."""
+    costs = {}
+    for key in matrix.settings.runs:
+        path = matrix.run(key).folder / "cost.json"
+        if path.is_file():
+            costs[key.name] = json.loads(path.read_text(encoding="utf-8"))
+    hours = sum(cost.get("train_seconds", 0) + cost.get("evaluate_seconds", 0) for cost in costs.values()) / 3600
+    data = "brain phantom (synthetic)" if matrix.synthetic else f"{matrix.cohort.layout.name}, prepared"
+    return {"profile": to_plain(matrix.settings), "data": data, "hardware": hardware(device),
+            "torch": torch.__version__, "commit": commit(), "date": date.today().isoformat(),
+            "cases": {part: len(names) for part, names in matrix.split.items()},
+            "hours": round(hours, 2), "costs": costs}
+
+
+def run_experiment(settings: ExperimentSettings, folder: str | Path, *, only: Sequence[str] | None = None,
+                   device: str = "auto", workers: int | None = None, progress: bool = True) -> pd.DataFrame:
+    """Open a phantom matrix, do what is not done, and give the long table of what is finished.
+
+    Raises:
+        RuntimeError: If a run failed; the others are done, and their rows are on the disk.
+    """
+    matrix = open_matrix(settings, folder, workers=workers)
+    outcomes = work(matrix, only=only, device=device, progress=progress)
+    rows = write_tables(matrix, device)
+    failed = [name for name, outcome in outcomes.items() if outcome == "failed"]
+    if failed:
+        reasons = "; ".join(f"{name}: {why(matrix.folder, name)}" for name in failed)
+        raise RuntimeError(f"{len(failed)} of {len(outcomes)} runs failed, the others are done: {reasons}")
+    return rows if only is None else rows[rows["run"].isin(only)].reset_index(drop=True)
+
+
+def why(folder: str | Path, name: str) -> str:
+    """The sentence of a failed run."""
+    path = Path(folder) / "runs" / name / "error.txt"
+    return path.read_text(encoding="utf-8").split("\n", 1)[0] if path.is_file() else ""
+
+
+def is_held(folder: Path) -> float | None:
+    """Seconds since the last heartbeat of whoever works at a run; None if nobody does."""
+    who = holder(folder, WORK)
+    return None if who is None else who["age"]
 
 
 def results(rows: pd.DataFrame, metrics: tuple[str, ...] = ("dice", "hd95")) -> pd.DataFrame:
-    """The part of the long table that is small enough to commit: per case, with variant and seed as columns."""
+    """The part of the long table that is small enough to commit."""
     small = rows[rows["metric"].isin(metrics)].reset_index(drop=True)
-    names = small["run"].str.extract(r"^(?P<variant>.+)-seed(?P<seed>\d+)$")
-    small.insert(1, "variant", names["variant"])
-    small.insert(2, "seed", names["seed"].astype(int))
     return small.assign(value=small["value"].astype("float32"))
 
 
-def ship(folder: Path, run: str, target: Path) -> Path:
-    """Copy the weights of a finished run to `target`, with its subset table in the card and the card beside it.
-
-    Args:
-        folder: OUT of the experiment.
-        run: Name of the run.
-        target: The .safetensors file; its card is also written as .json.
-    """
-    rows = pd.read_parquet(folder / "runs" / run / "rows.parquet")
-    return ship_weights(folder / "runs" / run / "weights.safetensors", rows, target)
+def threads_for(settings: ExperimentSettings, processes: int, cores: int) -> int:
+    """Threads of each of several processes on one machine."""
+    return settings.threads or max(1, cores // max(1, processes))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``python -m dmaf_lite experiment``."""
-    parser.add_argument("profile", type=Path, help="YAML profile, e.g. notebooks/profiles/experiments/ablation.yaml")
-    parser.add_argument("--out", type=Path, required=True, help="folder; finished runs in it are kept")
-    parser.add_argument("--results", type=Path, help="folder for the small table and card that lessons read")
-    parser.add_argument("--only", nargs="+", metavar="RUN", help="do these runs now; several processes share a matrix")
-    parser.add_argument("--ship", nargs=2, metavar=("RUN", "FILE"),
-                        help="copy a run's weights, with its subset table in the card, to FILE")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
-    parser.add_argument("--dry-run", action="store_true", help="list the runs and stop")
-
-
-def main(args: argparse.Namespace) -> int:
-    """Run a profile; returns the exit status."""
-    from dmaf_lite.evaluation.tables import markdown, subset_table
-
-    settings = read_settings(ExperimentSettings, args.profile)
-    if args.dry_run:
-        print("\n".join(run_name(*run) for run in settings.runs))
-        return 0
-    rows = run_experiment(settings, args.out, only=args.only, device=args.device)
-    small = results(rows)
-    if args.results and not args.only:
-        with atomic_path(args.results / f"{settings.name}.parquet") as partial:
-            small.to_parquet(partial, index=False)
-        write_text(args.results / f"{settings.name}.json", (args.out / "card.json").read_text(encoding="utf-8"))
-    if args.ship:
-        ship(args.out, args.ship[0], Path(args.ship[1]))
-    for variant, group in small.groupby("variant", sort=False):
-        print(f"\n{variant}, Dice on synthetic phantoms\n\n{markdown(subset_table(group, 'dice'))}")
-    return 0

@@ -26,6 +26,7 @@ from dmaf_lite.base.settings import from_mapping, read_settings, read_yaml, to_p
 from dmaf_lite.data.batches import TrainingBatches, augmented, batch_loader
 from dmaf_lite.data.cohort import Cohort, read_names
 from dmaf_lite.data.training_set import TrainingSet
+from dmaf_lite.methods.weights import save_weights
 from dmaf_lite.objectives.objective import Objective
 from dmaf_lite.objectives.terms import Term, total
 from dmaf_lite.training.card import describe_run
@@ -36,6 +37,7 @@ from dmaf_lite.training.run import Run, build, try_out
 from dmaf_lite.training.settings import TrainSettings, batch_settings, learning_rate
 from dmaf_lite.training.start import LEARNING_RATE, Start, begin, check_origin
 from dmaf_lite.training.step import StepModel, build_optimizer, set_learning_rates, train_step
+from dmaf_lite.training.validation import Validation
 
 
 def train(
@@ -50,6 +52,7 @@ def train(
     checkpoint_minutes: float = 5.0,
     should_stop: Callable[[], bool] | None = None,
     start: Start | None = None,
+    validation: Validation | None = None,
 ) -> nn.Module:
     """Train a network on prepared cases, or go on where an earlier call was interrupted.
 
@@ -63,6 +66,7 @@ def train(
         progress: Whether to show a bar.
         stop_after: Stop (with a checkpoint) after this many steps in all; for lessons on resuming.
         checkpoint_minutes: A checkpoint is also written when so much time has passed since the last one.
+        validation: Looked at every few steps, see `Validation`; changes no weight.
         should_stop: Asked after every step; where it says yes a checkpoint is written and `Interrupted` raised.
         start: Weights to begin with; `settings.origin` holds their digest.
 
@@ -116,6 +120,8 @@ def train(
         steps_per_epoch = -(-batches.steps_per_epoch // batches_per_step)
         bar = tqdm(range(first, last), total=last, initial=first, desc=run.folder.name, unit="step",
                    disable=not (progress and first_process))
+        if validation and first_process:
+            validation.begin(first)
         saved = time.monotonic()
         stack.enter_context(deterministic_algorithms(settings.deterministic))
         for step in bar:
@@ -133,6 +139,10 @@ def train(
             if (step + 1) % steps_per_epoch == 0:
                 objective.end_epoch()
                 factors = objective.learning_rate_factors().tolist()
+            if first_process and validation and validation.due(step + 1, settings.steps) \
+                    and validation.look(net, step + 1):
+                card = describe_run(training_set, to_plain(settings), dtype=dtype, device=run_device)
+                save_weights(validation.best_path, net, card | {"chosen_at_step": step + 1})
             stopping = should_stop is not None and should_stop() and step + 1 < last
             due = (step + 1) % settings.checkpoint_every == 0 or step + 1 == last or stopping
             if first_process and (due or time.monotonic() - saved > 60 * checkpoint_minutes):

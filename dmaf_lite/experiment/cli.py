@@ -1,0 +1,121 @@
+"""``python -m dmaf_lite experiment PROFILE --out OUT`` and ``... experiment status OUT``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from dmaf_lite.base.atomic import atomic_path, write_text
+from dmaf_lite.base.door import say
+from dmaf_lite.base.settings import read_settings
+from dmaf_lite.evaluation.shipping import ship_weights
+from dmaf_lite.experiment import engines
+from dmaf_lite.experiment.matrix import Matrix, open_matrix, results, why, work, write_tables
+from dmaf_lite.experiment.profile import ExperimentSettings
+from dmaf_lite.experiment.status import as_text, status
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("profile", help="YAML profile (notebooks/profiles/experiments/ has some), or status")
+    parser.add_argument("folder", type=Path, nargs="?", help="with status: the folder of an experiment")
+    parser.add_argument("--out", type=Path, help="folder; what is finished in it is kept, and processes share it")
+    parser.add_argument("--cohort", type=Path, help="a prepared cohort, in place of the profile's phantom")
+    parser.add_argument("--split", type=Path, help="its split: folder with train.txt, val.txt, test.txt")
+    parser.add_argument("--results", type=Path, help="folder for the small table and card that lessons read")
+    parser.add_argument("--only", nargs="+", metavar="RUN", help="do these runs only")
+    parser.add_argument("--ship", nargs=2, metavar=("RUN", "FILE"),
+                        help="copy a run's weights, with its subset table in the card, to FILE")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    parser.add_argument("--dry-run", action="store_true", help="list the runs and stop")
+    where = parser.add_argument_group("where it runs")
+    where.add_argument("--processes", type=int, default=1, help="of this machine; the cores are shared out")
+    where.add_argument("--slurm", action="store_true", help="submit one job array through submitit, and return")
+    where.add_argument("--print-sbatch", action="store_true", help="print a job-array script, to submit by hand")
+    where.add_argument("--executor", default="slurm", choices=("slurm", "local", "debug"), help=argparse.SUPPRESS)
+    where.add_argument("--partition", help="Slurm's")
+    where.add_argument("--minutes", type=int, default=240, help="of a job; a longer run comes back by itself")
+    where.add_argument("--at-once", type=int, default=4, help="jobs at the same time")
+    where.add_argument("--runs-per-job", type=int, default=1, help="runs side by side in one job, on one GPU")
+    where.add_argument("--gpus", type=int, default=0, help="of each job")
+    where.add_argument("--cpus", type=int, default=2, help="of each run")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Do what the command line asks; 0, or 1 where a run failed."""
+    if args.profile == "status":
+        if args.folder is None:
+            raise ValueError("status of which experiment? name its folder: experiment status OUT")
+        states = status(args.folder)
+        print(as_text(states))
+        return int(any(state.state == "failed" for state in states))
+    if args.folder is not None:
+        raise ValueError(f"{args.folder} is one word too many; the folder goes after --out")
+    settings = read_settings(ExperimentSettings, args.profile)
+    if args.dry_run:
+        print("\n".join(key.name for key in settings.runs))
+        return 0
+    if args.out is None:
+        raise ValueError("where to? give --out, a folder for the runs")
+    for name in args.only or ():
+        settings.run(name)
+    matrix = open_matrix(settings, args.out, cohort=args.cohort, split=args.split,
+                         say=lambda text: say("experiment", text))
+    words = engines.arguments(matrix, cohort=args.cohort, split=args.split, device=args.device)
+    slurm = {"at_once": args.at_once, "minutes": args.minutes, "partition": args.partition, "gpus": args.gpus,
+             "cpus": args.cpus, "only": args.only}
+    if args.print_sbatch:
+        print(engines.sbatch_script(matrix, words, **slurm), end="")
+        return 0
+    if args.slurm or args.executor != "slurm":
+        jobs = engines.submit(matrix, words, executor=args.executor, per_job=args.runs_per_job, **slurm)
+        print("\n".join(f"submitted {job.job_id}" for job in jobs) or "nothing to do: every run is done or held")
+        return 0
+    if args.processes > 1:
+        engines.on_this_machine(matrix, words, args.processes)
+    else:
+        outcomes = work(matrix, only=args.only, device=args.device, should_stop=asked_to_stop())
+        if "stopped" in outcomes.values():
+            say("experiment", "stopped by the system; the same command goes on from there")
+            return 143
+    return _finish(matrix, args)
+
+
+def asked_to_stop() -> Callable[[], bool]:
+    """From now on a request to end (SIGTERM, or SIGUSR2 of a scheduler) is only noted: the loop asks after each step,
+    writes a checkpoint and ends."""
+    asked = threading.Event()
+    for name in ("SIGTERM", "SIGUSR2"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: asked.set())
+    return asked.is_set
+
+
+def _finish(matrix: Matrix, args: argparse.Namespace) -> int:
+    """Write and print what is finished, and name what failed."""
+    from dmaf_lite.evaluation.tables import markdown, subset_table
+
+    small = results(write_tables(matrix, args.device))
+    if args.results and not args.only:
+        with atomic_path(args.results / f"{matrix.settings.name}.parquet") as partial:
+            small.to_parquet(partial, index=False)
+        card = (matrix.folder / "card.json").read_text(encoding="utf-8")
+        write_text(args.results / f"{matrix.settings.name}.json", card)
+    if args.ship:
+        name, target = args.ship
+        run = matrix.run(matrix.settings.run(name))
+        ship_weights(run.weights, pd.read_parquet(run.folder / "rows.parquet"), target)
+    data = "synthetic phantoms" if matrix.synthetic else matrix.cohort.layout.name
+    for (variant, rates), group in small.groupby(["variant", "rates"], sort=False):
+        table = markdown(subset_table(group, "dice", spec=matrix.cohort.spec))
+        print(f"\n{variant}, {rates}, Dice on {data}\n\n{table}")
+    failed = [state for state in status(matrix.folder) if state.state == "failed"]
+    for state in failed:
+        print(f"failed: {state.name}: {why(matrix.folder, state.name)}", file=sys.stderr)
+    return int(bool(failed))
