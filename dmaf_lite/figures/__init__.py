@@ -2,6 +2,7 @@
 
 from dmaf_lite.figures.draw_hero import hero_picture
 from dmaf_lite.figures.explorers import class_colours, explored_planes, explored_subset, explored_training
+from dmaf_lite.figures.matrix import score_picture, validation_picture
 from dmaf_lite.figures.peers import attention_picture, methods_heatmap
 from dmaf_lite.figures.results import (
     availability_picture,
@@ -25,5 +26,6 @@ from dmaf_lite.figures.volumes import (
 __all__ = ["CLASS_COLOURS", "MODALITY_COLOURS", "REGION_COLOURS", "WIDTH", "attention_picture",
            "availability_picture", "class_colours", "class_legend", "draw_slice", "explored_planes",
            "explored_subset", "explored_training", "figure", "hero_picture", "interval_plot", "methods_heatmap",
-           "modality_curves", "png", "reliability_picture", "show", "show_labels", "show_maps", "show_modalities",
-           "show_planes", "show_regions", "style", "subset_heatmap", "training_curves"]
+           "modality_curves", "png", "reliability_picture", "score_picture", "show", "show_labels", "show_maps",
+           "show_modalities", "show_planes", "show_regions", "style", "subset_heatmap", "training_curves",
+           "validation_picture"]

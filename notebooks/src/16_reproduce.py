@@ -1,0 +1,171 @@
+# ---
+# jupyter:
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # 16 · Reproduce
+#
+# A comparison of methods is a matrix: methods x missing rates x seeds, each cell a run of hours. Here you read one as a
+# reader should, with intervals, with its holes, and with what it has cost.
+#
+# **Do** read a whole matrix of runs, finished or not, and say what it supports.
+#
+# **Learn**
+# - to read a table of methods with its intervals over cases and its seeds
+# - to see what a missing cell forbids to say
+# - to ask whether a curve was flat before the table was made
+#
+# **Need** lessons 09 and 11; 1 minute, 1 GB of memory.
+#
+# With `matrix` empty this reads the comparison that comes with the kit. `python -m dmaf_lite report OUT` runs it on the
+# folder of your own experiment and writes a notebook and a page there.
+
+# %% tags=["parameters"]
+profile: str = "cpu-small"  # set by the runner
+seed: int = 0  # one seed for everything random
+matrix: str = ""  # the --out folder of an experiment; empty: the committed comparison
+results: str = "peers"  # which committed comparison
+condition: str = "complete"  # of the published numbers beside it
+
+# %% tags=["setup"]
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dmaf_lite import figures
+from dmaf_lite.base.settings import read_settings
+from dmaf_lite.evaluation.conventions import CONVENTIONS
+from dmaf_lite.experiment import report
+from dmaf_lite.experiment.matrix import collect
+from dmaf_lite.experiment.profile import OWN, ExperimentSettings, RunKey
+from dmaf_lite.experiment.status import as_text, status
+from dmaf_lite.lessons.parameters import check_parameters
+from dmaf_lite.peers.published_results import published_table
+
+check_parameters(globals())
+
+# %% [markdown]
+# ## 1 · What the matrix consists of
+#
+# A run is a folder, and the folder alone says how far it is: its rows are there, or a heartbeat, or the sentence of an
+# error. Nothing else has to be asked, so any number of machines can share a matrix.
+
+# %%
+if matrix:
+    rows, settings = collect(matrix), read_settings(ExperimentSettings, Path(matrix, "profile.yaml"))
+    print(as_text(status(matrix)))
+else:
+    rows, settings = pd.read_parquet(Path("results", f"{results}.parquet")), None
+    card = json.loads(Path("results", f"{results}.json").read_text(encoding="utf-8"))
+    print(f"{results}: {rows['run'].nunique()} runs, {card['data']}, {card['hardware']}, {card['date']}, {card['commit']}")
+rows = report.with_axes(rows)
+
+# %% [markdown]
+# ## 2 · Method x missing rates
+#
+# One number for a case is the mean over its subsets and regions; subsets and seeds of one case say nearly the same thing
+# twice, so the interval is taken over cases (bootstrap, 95 %), never over rows. A cell without a run is called *missing*:
+# nothing is carried over from elsewhere.
+
+# %%
+table = report.score_table(rows, settings)
+seeds = report.seed_means(rows).groupby(level=["variant", "rates"], sort=False).apply(list).to_dict() if len(rows) else {}
+print(report.pivot(table).to_string())
+
+# %% tags=["hide-input"]
+fig = figures.score_picture(table, seeds)
+figures.show(fig, alt="Each method's mean Dice with its interval over cases, one point below for each seed")
+
+# %% [markdown]
+# Two intervals that overlap by half support no order. Points of one method that lie further apart than two methods do say
+# the same in another way: another seed could have turned them round. For a paired comparison, case by case, see lesson 09.
+
+# %% tags=["check"]
+known = table[table["cases"] > 1]
+assert ((known["low"] <= known["mean"]) & (known["mean"] <= known["high"])).all(), "a mean lies in its interval"
+one = report.per_case(rows)
+if len(one):
+    cell = one.groupby(level=["variant", "rates"]).mean().iloc[0]
+    assert 0 <= cell <= 1, "the mean of Dice is a Dice"
+
+# %% [markdown]
+# ## 3 · A hole stays a hole
+#
+# Take one method's runs away, as if its jobs had failed. The table keeps its line, and says so; the others do not move.
+
+# %%
+gone = table.index[0][0]
+plan = settings or ExperimentSettings(name=results, variants={name: {} for name in dict.fromkeys(rows["variant"])},
+                                      seeds=tuple(sorted(set(map(int, rows["seed"])))) or (0,))
+fewer = report.score_table(rows[rows["variant"] != gone], plan)
+print(report.pivot(fewer).to_string())
+
+# %% tags=["check"]
+assert "missing" in report.pivot(fewer).loc[gone].to_numpy(), "what was not run is called missing"
+rest = [cell for cell in table.index if cell[0] != gone]
+assert np.allclose(fewer.loc[rest, "mean"], table.loc[rest, "mean"], equal_nan=True), "and nothing else changes"
+assert RunKey("a", OWN, 0).name == "a-seed0", "runs of a profile without an axis of rates keep their names"
+
+# %% [markdown]
+# ## 4 · Were the curves flat?
+#
+# A method that still learns is not compared, it is interrupted. The rule: over the last fifth of the looks at the
+# validation cases the mean rises by less than 0.01 against the fifth before. Curves of fewer than ten looks are not judged.
+
+# %%
+curves = report.curves(matrix) if matrix else {}
+for name, looks in curves.items():
+    print(f"{name:40s} {len(looks):3d} looks, {'flat' if report.is_flat(looks['score']) else 'not judged flat'}")
+if not curves:
+    print("no run of this matrix looked at validation cases: the table says how far methods are, not where they end")
+
+# %% tags=["hide-input"]
+if curves:
+    fig = figures.validation_picture(curves)
+    figures.show(fig, alt="Mean Dice on the validation cases over the steps, one line for each run")
+
+# %% tags=["check"]
+assert report.is_flat([0.1 * i for i in range(10)] + [0.9] * 10), "a curve that has stopped rising is flat"
+assert not report.is_flat(np.linspace(0, 1, 20)), "a curve that rises to the end is not"
+
+# %% [markdown]
+# ## 5 · Beside what others have printed
+#
+# Never in one table: other data, other budgets, other rules. These stand here so that you see the distance between the
+# conditions, not to be subtracted.
+
+# %%
+published = published_table(condition).reset_index()
+print(published.drop(columns="source").to_string(index=False, na_rep="-"))
+print("the rules under which others score:", ", ".join(name for name in CONVENTIONS if name != "kit"))
+
+# %% [markdown]
+# ## 6 · What it has cost
+#
+# Hours and hardware of every run. A table without them cannot be judged, and cannot be planned again.
+
+# %%
+spent = report.costs(matrix) if matrix else pd.DataFrame()
+print(spent.round(2).to_string() if len(spent) else "the committed comparison was made before costs were kept by run")
+
+# %% [markdown]
+# ## In practice
+#
+# - `python -m dmaf_lite experiment PROFILE --out OUT` works at a matrix; start it as often as you have machines.
+#   `--slurm` submits it, `--print-sbatch` prints a script for sites where Python may not submit.
+# - `python -m dmaf_lite experiment status OUT` says what waits, runs, has failed or is stale, from the folders alone.
+# - `--cohort PREPARED --split DIR` runs the same matrix on real data.
+# - Ask of every published table: how many cases, how many seeds, flat curves or one budget, which weights were chosen.
+#
+# ## What we built
+#
+# A report that a half-finished matrix cannot spoil: means with intervals over cases, seeds as points, holes as holes,
+# curves with a rule, costs.
+#
+# ## Next
+#
+# This is the last lesson. Change one idea in one folder (`dmaf_lite/README.md` says which), write a profile with your
+# variant beside the baseline, and let the matrix answer.
