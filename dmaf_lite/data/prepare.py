@@ -27,7 +27,7 @@ from nibabel.orientations import aff2axcodes
 from tqdm.auto import tqdm
 
 from dmaf_lite.base.atomic import atomic_path
-from dmaf_lite.base.workers import NO_GUARD, worker_pool
+from dmaf_lite.base.workers import worker_pool
 from dmaf_lite.data.case import DEFAULT_MINIMUM, CaseError, CaseFiles, NormalisedCase, load_case, normalise_case
 from dmaf_lite.data.finding import find_cohort
 from dmaf_lite.data.layouts import Layout
@@ -187,16 +187,14 @@ def _each(job: Callable[[CaseFiles], Outcome], todo: Iterable[CaseFiles], worker
         yield from map(job, todo)
         return
     with worker_pool(workers) as pool:
-        waiting, some = {pool.submit(job, folder): folder for folder in todo}, False
+        waiting = {pool.submit(job, folder): folder for folder in todo}
         for future in as_completed(waiting):
             try:
                 yield future.result()
-                some = True
             except BrokenProcessPool:
-                if not some and len(waiting) > 1 and all(isinstance(f.exception(), BrokenProcessPool) for f in waiting):
-                    raise RuntimeError(NO_GUARD) from None
                 yield (waiting[future].name, f"{waiting[future]}: a worker process died, perhaps for want of "
-                       "memory; run again with fewer workers, what is prepared is kept.", ())
+                       "memory; run again with fewer workers, what is prepared is kept (a script of your own does this "
+                       'under `if __name__ == "__main__":`).', ())
 
 
 def _prepare_one(files: CaseFiles, *, out: Path, layout: Layout, size: tuple[int, ...],
