@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +44,9 @@ class Kind(NamedTuple):
 KINDS = {
     "brain": Kind(BrainSettings, write_brain_cohort, holds_cohort, lambda out, i: (out / case_name(i)).is_dir(), 7.0,
                   3),
+    # Many small enhancing foci: brain metastases.
+    "mets": Kind(partial(BrainSettings, metastases=True, without_enhancement=0.0), write_brain_cohort, holds_cohort,
+                 lambda out, i: (out / case_name(i)).is_dir(), 7.0, 3),
     "heart": Kind(HeartSettings, write_heart_cohort, holds_hearts, has_heart, 1.3, 2),
 }
 

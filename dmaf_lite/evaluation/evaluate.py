@@ -33,13 +33,13 @@ from dmaf_lite.base.memory import keep_freed_memory
 from dmaf_lite.base.settings import read_settings, to_plain
 from dmaf_lite.data.case import CaseError
 from dmaf_lite.data.cohort import Cohort, read_names
-from dmaf_lite.evaluation.conventions import CONVENTIONS, EvaluationSettings
+from dmaf_lite.evaluation.conventions import CONVENTIONS, EvaluationSettings, usual
 from dmaf_lite.evaluation.file_grid import Placed, check_spacing, label_on_files
 from dmaf_lite.evaluation.inference import WindowSettings, check_window, subset_probabilities
 from dmaf_lite.evaluation.metrics import DEFINITIONS, EMPTY, HD95, diagonal_mm
 from dmaf_lite.evaluation.scoring import score_case
 from dmaf_lite.methods.weights import load_weights, weights_digest
-from dmaf_lite.spec import STACKS
+from dmaf_lite.spec import SPECS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -259,13 +259,13 @@ def main(args: argparse.Namespace) -> int:
 
 def settings_of(args: argparse.Namespace, card: Mapping[str, Any]) -> EvaluationSettings:
     """Settings of a command line: the file's or the convention's; the kit's with the window of the training."""
-    settings = read_settings(EvaluationSettings, args.settings) if args.settings \
-        else CONVENTIONS[args.convention]
-    if not args.settings and args.convention == "kit" and card.get("spec") in STACKS:
-        settings = CONVENTIONS["patient"]  # in 3-D the distance of the slices would decide HD95
-    if not args.settings and args.convention in ("kit", "patient", "published"):
-        window = tuple(card.get("window", WindowSettings.window))
-        settings = replace(settings, windows=replace(settings.windows, window=window))
+    if args.settings:
+        settings = read_settings(EvaluationSettings, args.settings)
+    elif args.convention in ("kit", "patient", "published"):
+        named = None if args.convention == "kit" else args.convention  # "kit": the one for this kind of study
+        settings = usual(SPECS[card.get("spec", "brats")], card.get("window", WindowSettings.window), named)
+    else:
+        settings = CONVENTIONS[args.convention]
     if args.window is not None:
         if len(args.window) not in (1, 3):
             raise ValueError(f"--window takes one number or three, got {len(args.window)}")

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from dmaf_lite.base.atomic import write_text
 from dmaf_lite.evaluation.tables import subset_table
 from dmaf_lite.methods.weights import load_weights, save_weights
+from dmaf_lite.spec import SPECS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PHANTOM = "brain phantom (synthetic); its Dice says nothing about patients"
+HEART_PHANTOM = "heart phantom (synthetic); its Dice says nothing about patients"
 
 
 def ship_weights(weights: str | Path, rows: pd.DataFrame, target: str | Path, *, data: str = PHANTOM) -> Path:
@@ -32,7 +34,7 @@ def ship_weights(weights: str | Path, rows: pd.DataFrame, target: str | Path, *,
     if len(runs) > 1:
         raise ValueError(f"the rows are of the runs {runs}; expected those of one run: choose them first")
     net, card = load_weights(weights)
-    table = subset_table(rows, "dice").round(4)
+    table = subset_table(rows, "dice", spec=SPECS[card["spec"]]).round(4)
     card |= {
         "data": data,
         "test_cases": int(rows["case"].nunique()),

@@ -32,6 +32,7 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 NAMES = {
     "dmaf_net_randomised": "DMAF-Net `lite` for real scans: trained on randomised phantoms",
     "dmaf_net_phantom": "DMAF-Net `lite` for the kit's plain phantoms, on which the lessons train",
+    "dmaf_net_hearts": "DMAF-Net `lite` for hearts, slice by slice: trained on heart phantoms",
 }
 
 

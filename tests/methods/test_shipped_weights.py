@@ -17,6 +17,7 @@ from dmaf_lite.lessons.report import committed_table
 from dmaf_lite.methods import weights
 from dmaf_lite.methods.weights import NAMES, PRETRAINED, WeightsError, load_weights, read_card, shipped
 from dmaf_lite.phantom.brain import write_brain_cohort
+from dmaf_lite.spec import SPECS
 
 REPOSITORY = Path(__file__).parents[2]
 PLAIN = shipped("dmaf_net_phantom")
@@ -54,7 +55,8 @@ def test_the_card_has_the_numbers_of_the_committed_table():
 def test_every_file_that_is_shipped_is_small_and_described(name):
     path, card = shipped(name), read_card(shipped(name))
     assert path.stat().st_size < 10e6 and json.loads(path.with_suffix(".json").read_text()) == card
-    assert "synthetic" in card["data"] and {"T1", "T1ce+T2", "FLAIR+T1ce+T1+T2"} < card["dice"].keys()
+    scans = SPECS[card["spec"]].modalities
+    assert "synthetic" in card["data"] and {scans[2], "+".join(scans[1:]), "+".join(scans)} < card["dice"].keys()
     assert all(torch.isfinite(value).all() for value in load_weights(path)[0].state_dict().values())
 
 

@@ -26,6 +26,8 @@ class BrainSettings:
         without_enhancement: Share of cases whose tumour does not enhance (low grade), so that ET is
             empty; about one in six, as in BraTS2020.
         several_foci: Share of cases with satellites.
+        metastases: Many small foci in place of one tumour, as cancers of other organs seed them; "mets" of the
+            command line, which lets all of them enhance.
         wobble: How far the annotator's edges deviate from the true ones, in mm.
         randomise: "off"; "mild"; "full", everything is drawn anew (the two shares above are then set by the
             tumour's own ranges, and the annotator's hand is half as steady); "mixed", mostly full, every fourth mild.
@@ -36,6 +38,7 @@ class BrainSettings:
     without_enhancement: float = 0.17
     several_foci: float = 0.2
     wobble: float = 0.6
+    metastases: bool = False
     randomise: str = "off"
     leave_out: tuple[str, ...] = ()
 
@@ -45,6 +48,8 @@ class BrainSettings:
         for name in ("without_enhancement", "several_foci"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a share between 0 and 1")
+        if self.metastases and self.randomise != "off":
+            raise ValueError(f"metastases are not drawn with randomise {self.randomise}; expected randomise off")
         if self.wobble < 0:
             raise ValueError(f"wobble is {self.wobble} mm; expected 0 or more")
         if self.randomise not in (*KINDS, "mixed"):
@@ -67,4 +72,6 @@ class BrainSettings:
         plain = asdict(self)
         if self.randomise == "off":  # the description of a cohort that was made before there were these switches
             del plain["randomise"], plain["leave_out"]
+        if not self.metastases:
+            del plain["metastases"]
         return plain

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from dmaf_lite.phantom.brain.tumour import (
     Tumour,
     annotate,
     choose_foci,
+    choose_metastases,
     lesion_box,
     make_lesion,
     mass_effect,
@@ -42,16 +44,21 @@ if TYPE_CHECKING:
 
 RECIPE = 1  # raise it when the same seed gives other bytes: a cohort must not mix two recipes
 PLAIN = BrainSettings()
+SWELLING = 7.0  # mm around a metastasis
 SHAKIER = 1.5  # the hand that annotates randomised tumours, relative to the plain phantom's
 
 
 def plan_tumour(chance: Chance, head: Head, settings: BrainSettings) -> Tumour:
     """Decide on the coarse grid where the tumour is and how far its oedema has run."""
     plan = head.box(Grid.field_of_view(PLAN_SPACING))
-    foci = choose_foci(plan, make_anatomy(plan, chance, head), chance, several=settings.several_foci)
+    healthy = make_anatomy(plan, chance, head)
+    foci = choose_metastases(plan, healthy, chance) if settings.metastases \
+        else choose_foci(plan, healthy, chance, several=settings.several_foci)
     pushed = make_anatomy(plan, chance, head, mass_effect(plan, foci))
     enhancing = bool(chance.rng("grade").random() >= settings.without_enhancement)
-    return Tumour(foci=foci, enhancing=enhancing, oedema=spread_oedema(plan, pushed, chance, foci), plan=plan)
+    # A small focus swells more than its size says; a front that starts from few voxels would die out.
+    seeds = tuple(replace(focus, radius=focus.radius + SWELLING) for focus in foci) if settings.metastases else foci
+    return Tumour(foci=foci, enhancing=enhancing, oedema=spread_oedema(plan, pushed, chance, seeds), plan=plan)
 
 
 def make_brain(seed: int, index: int, settings: BrainSettings = PLAIN) -> dict[str, np.ndarray]:

@@ -90,6 +90,28 @@ def choose_foci(plan: Grid, anatomy: Anatomy, chance: Chance, *, several: float)
     return tuple(foci)
 
 
+def choose_metastases(plan: Grid, anatomy: Anatomy, chance: Chance) -> tuple[Focus, ...]:
+    """Seed 3 to 14 round foci, most of them below 1 cm3, close to the border of grey and white matter.
+
+    Args:
+        plan: The coarse grid.
+        anatomy: The healthy brain on it.
+        chance: Which case.
+    """
+    rng = chance.rng("metastases")
+    sites = np.argwhere((anatomy.white > 0.25) & (anatomy.white < 0.9) & (anatomy.depth > 8) & (anatomy.depth < 30))
+    points = np.stack([plan.axis(k)[sites[:, k]] for k in range(3)], axis=1)
+    foci: list[Focus] = []
+    for point in rng.permutation(points)[:200]:
+        radius = float(np.clip(np.exp(rng.normal(np.log(5.0), 0.45)), 2.5, 14))
+        if all(np.linalg.norm(point - other.centre) > radius + other.radius + 6 for other in foci):
+            foci.append(Focus(centre=point + rng.uniform(-1.5, 1.5, 3), radius=radius, axes=rng.uniform(0.9, 1.1, 3),
+                              rim=rng.uniform(3.0, 6.0), pressure=rng.uniform(0.1, 0.2)))
+        if len(foci) == 3 + chance.rng("number of metastases").integers(12):
+            break
+    return tuple(foci)
+
+
 def mass_effect(grid: Grid, foci: tuple[Focus, ...]) -> list[np.ndarray]:
     """How far each voxel's tissue was pushed outwards, in mm: three float32[grid.shape].
 
