@@ -60,7 +60,8 @@ def _export(args: argparse.Namespace) -> int:
     source = {} if args.folders else PHANTOM
     study = folder_study(args.folders[0], args.layout) if args.folders else \
         phantom_study(PHANTOM["seed"], PHANTOM["index"], spacing=PHANTOM["spacing"])
-    path = export_page(study, load_weights(args.weights or shipped()), args.export, largest=int(args.size * 1e6),
+    weights = args.weights or shipped(None if args.folders else "dmaf_net_phantom")
+    path = export_page(study, load_weights(weights), args.export, largest=int(args.size * 1e6),
                        source=source)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB; open it in any browser, no network needed")
     return 0

@@ -27,6 +27,7 @@ from dmaf_lite.widgets.sources import Study, on_grid_of, phantom_study, study_of
 Progress = Callable[[str, float | None], None]
 
 KEPT = 2  # studies in memory
+PHANTOM_WEIGHTS = "dmaf_net_phantom"  # with which the page of the phantom was made
 
 
 @dataclass(eq=False)
@@ -52,19 +53,23 @@ class Answering:
         self._progress = progress
         self._opened: Recent = Recent()
         self._path = weights
-        self._weights: tuple | None = None
+        self._weights: dict[str, tuple] = {}
 
-    @property
-    def weights(self) -> tuple:
-        """The network and its card, read when first needed."""
-        if self._weights is None:
+    def weights(self, kind: str) -> tuple:
+        """The network and its card, read when first needed.
+
+        Args:
+            kind: Of the source: the kit has weights of their own for its plain phantoms.
+        """
+        path = str(self._path or shipped(PHANTOM_WEIGHTS if kind == "phantom" else None))
+        if path not in self._weights:
             self._progress("reading the weights …", None)
-            self._weights = load_weights(self._path or shipped())
-        return self._weights
+            self._weights[path] = load_weights(path)
+        return self._weights[path]
 
     def warm(self) -> None:
         """Read the weights, so that the first question need not wait for them."""
-        self.weights  # noqa: B018 the property reads them
+        self.weights("files")
 
     def open(self, source: dict[str, Any]) -> bytes:
         """The scene of a study, `scene_bytes`."""
@@ -116,7 +121,7 @@ class Answering:
         study = self._read(source)
         self._progress("preparing the scans …", 0.6)
         shown = coarser(study, source["shown"]) if source.get("shown") else study
-        scene, card = Scene.of(shown), self.weights[1]
+        scene, (net, card) = Scene.of(shown), self.weights(source["kind"])
         if card["spec"] != study.spec.name:  # to look at, without answers
             note = f"The weights are for {card['spec']}, this is a study of {study.spec.name}: its scans are shown."
             scene = replace(scene, study=replace(shown, notes=(*shown.notes, note)))
@@ -126,7 +131,7 @@ class Answering:
                 warnings.simplefilter("ignore")  # the scene's notes say it
                 seen = on_grid_of(study, card)
             self._progress("drawing …", 0.9)
-            opened = Opened(shown, scene, Predictor(seen, *self.weights), scene.place_of(seen),
+            opened = Opened(shown, scene, Predictor(seen, net, card), scene.place_of(seen),
                             scene_bytes(scene, seen=seen, card=card))
         self._opened.keep(name, opened)
         return opened
