@@ -14,6 +14,8 @@ from torch import nn
 from dmaf_lite.nn.blocks import ResidualLevel
 from dmaf_lite.nn.decoder import UpLevel
 
+RECOMPILE_LIMIT = 64  # five levels, four encoders, batches of one study and of several
+
 
 def compile_blocks(net: nn.Module) -> bool:
     """Compile the residual and decoder levels of a network in place.
@@ -29,6 +31,9 @@ def compile_blocks(net: nn.Module) -> bool:
         warnings.warn(f"torch.compile does not run here ({type(error).__name__}: {str(error).splitlines()[0]:.200}); "
                       "training goes on without it, with the same results", stacklevel=2)
         return False
+    # All levels of all encoders share the code of one class: more forms than the compiler keeps by default (8).
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, RECOMPILE_LIMIT)
     for module in net.modules():
         if isinstance(module, ResidualLevel | UpLevel):
             module.compile()

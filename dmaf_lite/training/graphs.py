@@ -1,8 +1,8 @@
 """CUDA graphs: terms and gradients of a step as one launch.
 
 A small step on a GPU waits for the host, which starts some 2,600 kernels one by one.  A CUDA graph records them once
-and starts them all with one call: 9 to 11 times as fast at 32^3 on an H100 (docs/gpu.md).  What is recorded depends on which scans are there, so there is one graph for each
-table of availability, and tables are few: 15 subsets, 225 pairs of them.
+and starts them all with one call: 9 to 11 times as fast at 32^3 on an H100 (docs/gpu.md).  What is recorded depends on
+which scans are there, so there is one graph for each table of availability, and tables are few: 15 subsets, 225 pairs.
 
 The first step with a table runs as usual (it also brings the table's indices to the device), the second records, all
 later ones replay: the same kernels on the same memory, so the same results.  Gradients and terms lie in the graphs'

@@ -28,9 +28,10 @@ def process_group(device: str = "auto") -> Iterator[None]:
         yield
         return
     on_gpu = device in ("auto", "cuda") and torch.cuda.is_available()
-    if on_gpu:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+    own = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if on_gpu else None
+    if own is not None:
+        torch.cuda.set_device(own)
+    dist.init_process_group("nccl" if on_gpu else "gloo", device_id=own)
     try:
         yield
     finally:
