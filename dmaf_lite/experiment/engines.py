@@ -137,7 +137,7 @@ def submit(matrix: Matrix, words: Sequence[str], *, executor: str = "slurm", at_
                                    "array_parallelism": at_once, "signal_delay_s": WARNING_SECONDS}
         options |= {"partition": partition} if partition else {}
         options |= {"gres": f"gpu:{gpus}"} if gpus else {}
-        options["additional_parameters"] = {"requeue": "", **(extra or {})}
+        options["additional_parameters"] = {"requeue": True, **(extra or {})}
         chosen.update_parameters(**options)
     else:
         raise ValueError(f"executor {executor!r} is not known; choose slurm, local or debug")
