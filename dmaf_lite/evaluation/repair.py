@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from dmaf_lite.evaluation.calibration import Calibration
+from dmaf_lite.evaluation.confidence import in_zone
 from dmaf_lite.evaluation.expected import expected_dice
 from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
 from dmaf_lite.spec import DatasetSpec
@@ -50,6 +52,16 @@ def one_left_out(available: Mask) -> list[Mask]:
     without = [tuple(there and other != m for other, there in enumerate(available)) for m, is_there
                in enumerate(available) if is_there]
     return [tuple(available), *(mask for mask in without if any(mask))]
+
+
+def calibrated(calibration: Calibration, spec: DatasetSpec) -> Callable[[np.ndarray, Mask], dict[str, float]]:
+    """The promise of a calibration, for `repair`: probabilities and their subset -> region -> expected Dice."""
+    def expect(probabilities: np.ndarray, mask: Mask) -> dict[str, float]:
+        known = calibration.subsets[spec.subset_name(mask)]
+        found = in_zone(probabilities.argmax(axis=0), probabilities, known.scaling(probabilities), spec)
+        return {region: known.regions[region].dice(doubt) for region, doubt in found.items()}
+
+    return expect
 
 
 def repair(net: nn.Module, images: np.ndarray, available: Mask, *, spec: DatasetSpec, settings: WindowSettings,

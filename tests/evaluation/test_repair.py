@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from dmaf_lite.evaluation.calibration import Calibration, RegionLine, SubsetCalibration
 from dmaf_lite.evaluation.inference import WindowSettings, probabilities_and_weights
-from dmaf_lite.evaluation.repair import one_left_out, repair
+from dmaf_lite.evaluation.repair import calibrated, one_left_out, repair
 from dmaf_lite.nn.contract import Pairs, Prediction
 from dmaf_lite.spec import BRATS
 
@@ -73,3 +74,13 @@ def test_another_promise_decides(study):
     """`expect` is asked with the subset: a calibration per subset has its say."""
     found = run(study, expect=lambda p, mask: {"WT": 0.5 + 0.4 * (mask == (True, True, False, True))})
     assert found.left_out == "T1"
+
+
+def test_a_calibration_keeps_a_good_scan_that_lowers_the_promise(study):
+    """Without T1 the answer is a little surer, but that subset was worth less on other studies."""
+    study[2, 4:7, 4:10, 4:10] = -1
+    assert run(study, worth_it=0.001).left_out == "T1"
+    lines = {BRATS.subset_name(mask): SubsetCalibration(regions=dict.fromkeys(
+        BRATS.regions, RegionLine(offset=0.0 if mask[2] else -6.0))) for mask in BRATS.subsets()}
+    expect = calibrated(Calibration("", {}, "", 10, lines), BRATS)
+    assert run(study, worth_it=0.001, expect=expect).left_out is None
