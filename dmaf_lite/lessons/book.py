@@ -14,7 +14,7 @@ from dmaf_lite.base.atomic import write_text
 from dmaf_lite.lessons.execute import artifact_root
 from dmaf_lite.lessons.pages import exercise_page, lesson_page, with_links
 from dmaf_lite.lessons.publish import TABLE_END, TABLE_START, lesson_table
-from dmaf_lite.lessons.report import draw_found, found_rows, report
+from dmaf_lite.lessons.reproduced import draw_found, found_rows, report
 from dmaf_lite.lessons.source import Workspace
 from dmaf_lite.lessons.stubs import has_exercises
 

@@ -63,7 +63,7 @@ def main(args: argparse.Namespace) -> int:
         print(f"the book: {write_book(workspace, args.profile)}")
         return 0
     if args.action == "table":
-        from dmaf_lite.lessons.report import report
+        from dmaf_lite.lessons.reproduced import report
 
         print(report(artifact_root(workspace, args.profile), workspace.notebooks))
         return 0
@@ -74,7 +74,7 @@ def main(args: argparse.Namespace) -> int:
     outcomes = _run(workspace, lessons, profile, alone=getattr(args, "alone", False), force=args.force,
                     parameters=given_parameters(lessons, getattr(args, "given", [])))
     if args.action == "build":
-        from dmaf_lite.lessons.report import keep_rows
+        from dmaf_lite.lessons.reproduced import keep_rows
 
         for outcome in outcomes:
             if outcome.state != "failed":

@@ -57,7 +57,7 @@ from dmaf_lite.lessons import artifacts, recipes
 from dmaf_lite.lessons.artifacts import load_or_make
 from dmaf_lite.lessons.exercises import lesson_09 as exercises
 from dmaf_lite.lessons.parameters import check_parameters
-from dmaf_lite.lessons.report import SUBSET_ROWS
+from dmaf_lite.lessons.reproduced import SUBSET_ROWS
 from dmaf_lite.methods.weights import load_weights, shipped
 from dmaf_lite.spec import BRATS
 

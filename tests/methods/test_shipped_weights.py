@@ -13,7 +13,7 @@ from dmaf_lite.__main__ import main
 from dmaf_lite.data.cohort import Cohort, prepare_cohort
 from dmaf_lite.evaluation.evaluate import EvaluationSettings, evaluate
 from dmaf_lite.evaluation.inference import WindowSettings
-from dmaf_lite.lessons.report import committed_table
+from dmaf_lite.lessons.reproduced import committed_table
 from dmaf_lite.methods import weights
 from dmaf_lite.methods.weights import NAMES, PRETRAINED, WeightsError, load_weights, read_card, shipped
 from dmaf_lite.phantom.brain import write_brain_cohort

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dmaf_lite.lessons.report import COMMITTED, SUBSET_ROWS, compared, keep_rows, report
+from dmaf_lite.lessons.reproduced import COMMITTED, SUBSET_ROWS, compared, keep_rows, report
 from dmaf_lite.spec import BRATS
 
 
