@@ -17,6 +17,9 @@ def choose_device(name: str = "auto") -> torch.device:
 
     Among several processes (torchrun) the CUDA device is that of the process, ``cuda:LOCAL_RANK``.
     """
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {name}: this PyTorch finds no CUDA device; choose cpu or auto, or install a PyTorch "
+                         "with CUDA (docs/troubleshooting.md)")
     if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
         own = os.environ.get("LOCAL_RANK") if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
         return torch.device("cuda" if own is None else f"cuda:{own}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from dmaf_lite.lessons.check import check, check_names
 from dmaf_lite.lessons.execute import Outcome, artifact_root, run_lessons
-from dmaf_lite.lessons.profiles import DEFAULT, given_parameters
+from dmaf_lite.lessons.profiles import DEFAULT, given_parameters, read_profile
 from dmaf_lite.lessons.publish import expected_seconds, publish, refresh
 from dmaf_lite.lessons.source import Lesson, Workspace
 
@@ -65,6 +65,7 @@ def main(args: argparse.Namespace) -> int:
     if args.action == "table":
         from dmaf_lite.lessons.reproduced import report
 
+        read_profile(workspace, args.profile)  # refuses a name that is no profile
         print(report(artifact_root(workspace, args.profile), workspace.notebooks))
         return 0
     lessons = workspace.select(args.lessons)

@@ -76,6 +76,7 @@ def test_a_device_that_cannot_train_is_left_with_a_word(monkeypatch):
 
 
 def test_each_of_several_processes_has_its_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_device("cuda") == torch.device("cuda")
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "1")
@@ -86,3 +87,10 @@ def test_each_of_several_processes_has_its_gpu(monkeypatch):
 def test_emulated_bfloat16_does_not_count(monkeypatch, has):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or has)
     assert choose_precision("auto", torch.device("cuda")) == (torch.bfloat16 if has else torch.float32)
+
+
+def test_a_cuda_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("cuda", "cuda:1"):
+        with pytest.raises(ValueError, match=f"device {name}: this PyTorch finds no CUDA device; choose cpu or auto"):
+            choose_device(name)

@@ -227,7 +227,8 @@ def test_evaluate_writes_what_the_convention_says(silent, tiny_cohort, tmp_path,
              "--convention", "mst_kdnet", "--window", 12, 12, 8)
     assert main(arguments(*words)) == 0
     table = (tmp_path / "out" / "table.md").read_text()
-    assert "dice, plus_1, mean over 4 cases" in table and "hd95 in mm, pooled/zero" in table
+    assert "dice, plus_1, each row over the cases that have its scans" in table  # one case lacks two scans
+    assert "dice, plus_1, only the 3 cases that have all scans" in table and "hd95 in mm, pooled/zero" in table
     assert "ET_post" not in table and table in capsys.readouterr().out
 
 
