@@ -197,7 +197,7 @@ def test_late_crops_come_in_the_last_part_of_the_steps(tiny_cohort, tmp_path):
     settings = replace(TINY, late_crops=((16, 8, 8),), late_share=0.25, condition="complete", missing_rates={})
     assert batch_settings(settings).late_from == 6 and batch_settings(settings, 4).late_from == 24
     assert [batch_settings(settings).crop_of(step) for step in (5, 6)] == [(8, 8, 8), (16, 8, 8)]
-    whole = train(tiny_cohort, tiny_cohort.names, tmp_path / "whole", settings, progress=False)
-    train(tiny_cohort, tiny_cohort.names, tmp_path / "parts", settings, progress=False, stop_after=7)
-    parts = train(tiny_cohort, tiny_cohort.names, tmp_path / "parts", settings, progress=False)
+    whole = train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path / "whole", settings, progress=False)
+    train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path / "parts", settings, progress=False, stop_after=7)
+    parts = train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path / "parts", settings, progress=False)
     assert equal(weights(whole), weights(parts))
