@@ -173,8 +173,8 @@ spread = (many.drop(index=MEAN).max() - many.drop(index=MEAN).min()).rename("bes
 spread.round(3).to_frame().T
 
 # %% [markdown]
-# A table of LV, RV and MYO cannot show what a missing scan costs, because it costs next to nothing there. Report them
-# first, as the others do, and scar and oedema beside them.
+# A table of LV, RV and MYO can hardly show what a missing scan costs, because it costs little there. Report them first,
+# as the others do, and scar and oedema beside them.
 #
 # ## 4 · Patients or slices
 #
@@ -243,7 +243,7 @@ train = passion_split(patients)["train"]
 rates = {"C0": 0.3, "LGE": 0.5, "T2": 0.7}
 published_table = pd.DataFrame(passion_table(train, rates), index=train, columns=list(MYOPS.modalities))
 print("published", realised_rates(published_table).round(2).to_dict())
-print("ours     ", realised_rates(missing_table(train, rates, spec=MYOPS, seed=seed)).to_dict())
+print("ours     ", realised_rates(missing_table(train, rates, spec=MYOPS, seed=seed)).round(2).to_dict())
 centre = np.arange(20) // 5  # four hospitals of five patients
 by_centre = pd.DataFrame({"C0": centre != 3, "LGE": centre != 0, "T2": centre == 0}, index=train)
 
