@@ -18,7 +18,7 @@ COMMANDS = {
     "evaluate": ("dmaf_lite.evaluation.evaluate", "score trained weights on every subset of the modalities"),
     "calibrate": ("dmaf_lite.evaluation.calibrate", "fit how sure trained weights may be"),
     "predict": ("dmaf_lite.evaluation.predict", "segment new studies, whatever modalities they have"),
-    "experiment": ("dmaf_lite.experiment.cli", "train and score methods x missing rates x seeds, run by run"),
+    "experiment": ("dmaf_lite.experiment.command", "train and score methods x missing rates x seeds, run by run"),
     "report": ("dmaf_lite.lessons.matrix_report", "write what a matrix of experiments has found, as notebook and page"),
     "lessons": ("dmaf_lite.lessons.cli", "build, run and check the notebooks"),
     "explore": ("dmaf_lite.lessons.application", "look at studies in the browser and switch scans off; no code"),

@@ -15,7 +15,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from dmaf_lite.base.settings import SettingsError, checked, from_mapping
 from dmaf_lite.phantom.ready import PhantomSettings
-from dmaf_lite.training.settings import TrainSettings
+from dmaf_lite.training.train_settings import TrainSettings
 
 OWN = "as set"  # the one entry of the axis of rates where a profile has none: each variant's own condition
 

@@ -2,7 +2,6 @@
 
 from dmaf_lite.figures.draw_hero import hero_picture
 from dmaf_lite.figures.explorers import class_colours, explored_planes, explored_subset, explored_training
-from dmaf_lite.figures.matrix import score_picture, validation_picture
 from dmaf_lite.figures.peers import attention_picture, methods_heatmap
 from dmaf_lite.figures.results import (
     availability_picture,
@@ -12,6 +11,7 @@ from dmaf_lite.figures.results import (
     subset_heatmap,
     training_curves,
 )
+from dmaf_lite.figures.scores import score_picture, validation_picture
 from dmaf_lite.figures.style import CLASS_COLOURS, MODALITY_COLOURS, REGION_COLOURS, WIDTH, figure, png, show, style
 from dmaf_lite.figures.volumes import (
     class_legend,

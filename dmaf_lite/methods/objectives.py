@@ -10,7 +10,7 @@ from torch import nn
 from dmaf_lite.base.settings import SettingsError, from_mapping
 from dmaf_lite.methods.pairings import check_pairing
 from dmaf_lite.objectives.dmaf import DmafObjective
-from dmaf_lite.objectives.objective import Objective
+from dmaf_lite.objectives.interface import Objective
 from dmaf_lite.objectives.segmentation import PlainObjective
 from dmaf_lite.peers.adamm.objective import AdammObjective
 from dmaf_lite.peers.passion import PassionObjective

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from dmaf_lite.base.settings import checked
 from dmaf_lite.nn.contract import Features, Pairs, Prediction
+from dmaf_lite.objectives.interface import Objective
 from dmaf_lite.objectives.monitor import MonitorSettings, TrainingMonitor
-from dmaf_lite.objectives.objective import Objective
 from dmaf_lite.objectives.prototype import prototype_loss
 from dmaf_lite.objectives.relation import RelationAlignment
 from dmaf_lite.objectives.segmentation import LabelStats, PlainSettings, segmentation_terms

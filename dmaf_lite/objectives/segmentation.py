@@ -33,7 +33,7 @@ from dmaf_lite.base.settings import checked
 from dmaf_lite.nn.blocks import in_layout
 from dmaf_lite.nn.contract import Features, Prediction
 from dmaf_lite.nn.interpolation import trilinear
-from dmaf_lite.objectives.objective import Objective
+from dmaf_lite.objectives.interface import Objective
 from dmaf_lite.objectives.terms import Term
 
 # Probabilities that were interpolated have no log-softmax; this floor keeps ln finite and is far below any

@@ -44,7 +44,7 @@ from torch import Tensor, nn
 from dmaf_lite.base.settings import checked, is_written, with_defaults
 from dmaf_lite.nn.contract import Features, Prediction
 from dmaf_lite.objectives.dmaf import students
-from dmaf_lite.objectives.objective import Objective
+from dmaf_lite.objectives.interface import Objective
 from dmaf_lite.objectives.segmentation import LabelStats, PlainSettings, segmentation_terms
 from dmaf_lite.objectives.terms import Term
 from dmaf_lite.peers.preference import PreferenceSettings, RelativePreference

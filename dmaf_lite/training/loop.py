@@ -27,16 +27,16 @@ from dmaf_lite.data.batches import TrainingBatches, augmented, batch_loader
 from dmaf_lite.data.cohort import Cohort, read_names
 from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.methods.weights import save_weights
-from dmaf_lite.objectives.objective import Objective
+from dmaf_lite.objectives.interface import Objective
 from dmaf_lite.objectives.terms import Term, total
 from dmaf_lite.training.card import describe_run
 from dmaf_lite.training.compilation import compile_blocks
 from dmaf_lite.training.graphs import backward_for
 from dmaf_lite.training.parallel import data_parallel, process_group
 from dmaf_lite.training.run import Run, build, try_out
-from dmaf_lite.training.settings import TrainSettings, batch_settings, learning_rate
 from dmaf_lite.training.start import LEARNING_RATE, Start, begin, check_origin
 from dmaf_lite.training.step import StepModel, build_optimizer, set_learning_rates, train_step
+from dmaf_lite.training.train_settings import TrainSettings, batch_settings, learning_rate
 from dmaf_lite.training.validation import Validation
 
 

@@ -34,13 +34,13 @@ from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.methods.objectives import build_objective
 from dmaf_lite.methods.weights import save_weights
-from dmaf_lite.objectives.objective import Objective
+from dmaf_lite.objectives.interface import Objective
 from dmaf_lite.objectives.terms import total
 from dmaf_lite.training.checkpoint import LAST, load_checkpoint, save_checkpoint
 from dmaf_lite.training.runlog import RunLog
-from dmaf_lite.training.settings import TrainSettings, batch_settings
 from dmaf_lite.training.start import freeze
 from dmaf_lite.training.step import StepModel
+from dmaf_lite.training.train_settings import TrainSettings, batch_settings
 
 
 def build(settings: TrainSettings, training_set: TrainingSet, device: torch.device | str = "cpu"

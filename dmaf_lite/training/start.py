@@ -17,7 +17,7 @@ from torch import nn
 
 from dmaf_lite.methods.weights import NAMES, load_weights, shipped, weights_digest
 from dmaf_lite.spec import DatasetSpec
-from dmaf_lite.training.settings import TrainSettings
+from dmaf_lite.training.train_settings import TrainSettings
 
 # A tenth to a fifth of what a network learns with from nothing: see docs/fine_tuning.md.
 LEARNING_RATE = 5e-4

@@ -38,7 +38,7 @@ import pandas as pd
 from dmaf_lite import figures
 from dmaf_lite.base.settings import read_settings
 from dmaf_lite.evaluation.conventions import CONVENTIONS
-from dmaf_lite.experiment import report
+from dmaf_lite.experiment import summary as report
 from dmaf_lite.experiment.matrix import collect
 from dmaf_lite.experiment.profile import OWN, ExperimentSettings, RunKey
 from dmaf_lite.experiment.status import as_text, status

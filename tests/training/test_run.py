@@ -21,8 +21,8 @@ from dmaf_lite.training import loop
 from dmaf_lite.training.checkpoint import LAST
 from dmaf_lite.training.loop import Interrupted, TrainSettings, train
 from dmaf_lite.training.run import Run, build, try_out
-from dmaf_lite.training.settings import batch_settings
 from dmaf_lite.training.step import StepModel
+from dmaf_lite.training.train_settings import batch_settings
 
 TINY = TrainSettings(network_options={"width": 2, "levels": 2, "grid": 2, "depth": 1}, crop=(8, 8, 8), batch=1, steps=4,
                      log_every=2, checkpoint_every=2, precision="float32")

@@ -12,8 +12,8 @@ from dmaf_lite.methods.networks import build_network
 from dmaf_lite.methods.weights import load_weights, read_card, save_weights
 from dmaf_lite.spec import BRATS
 from dmaf_lite.training.loop import train
-from dmaf_lite.training.settings import TrainSettings
 from dmaf_lite.training.start import LEARNING_RATE, Start
+from dmaf_lite.training.train_settings import TrainSettings
 
 OPTIONS = {"width": 2, "levels": 2, "grid": 2, "depth": 1}
 TINY = TrainSettings(network_options=OPTIONS, crop=(8, 8, 8), batch=1, steps=2, precision="float32", lr=1e-3)

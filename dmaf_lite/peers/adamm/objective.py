@@ -37,7 +37,7 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from dmaf_lite.base.settings import checked, is_written, with_defaults
-from dmaf_lite.objectives.objective import Objective
+from dmaf_lite.objectives.interface import Objective
 from dmaf_lite.objectives.segmentation import LabelStats, check_choice, sum_over_voxels
 from dmaf_lite.objectives.terms import Term
 from dmaf_lite.peers.adamm.discriminator import FORMS, StyleDiscriminator, fooling_loss, telling_apart_loss

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dmaf_lite.experiment.profile import OWN, ExperimentSettings
-from dmaf_lite.experiment.report import costs, curves, is_flat, per_case, pivot, score_table, seed_means, with_axes
+from dmaf_lite.experiment.summary import costs, curves, is_flat, per_case, pivot, score_table, seed_means, with_axes
 
 RATES = {"FLAIR": 0.5, "T1ce": 0, "T1": 0, "T2": 0}
 PLAN = ExperimentSettings(name="x", variants={"a": {}, "b": {}}, rates={"complete": {}, "rare": RATES}, seeds=(0, 1))

@@ -20,7 +20,7 @@ def score_picture(table: pd.DataFrame, seeds: Mapping[tuple[str, str], list[floa
     """Mean and interval of each method, its seeds as points; an empty line says ``missing``.
 
     Args:
-        table: As `experiment.report.score_table` gives it.
+        table: As `experiment.summary.score_table` gives it.
         seeds: (variant, rates) -> the mean of each seed.
         unit: Name of the axis.
     """
