@@ -134,7 +134,8 @@ def test_the_shipped_calibrations_belong_to_their_weights():
         known = read_calibration(path, weights_digest(load_weights(weights)[0]))
         assert "synthetic" in known.data and len(known.subsets) == 15
         assert list(known.windows["window"]) == list(read_card(weights)["window"])
+        # Judged with fits on half of the studies: ten of them hold 9 of 11 new ones at most.
         for numbers in known.quality["regions"].values():
-            assert numbers["correlation"] > 0.5 and 0.8 < numbers["volume_within"] <= 1
+            assert numbers["correlation"] > 0.5 and 0.75 < numbers["volume_within"] <= 1
         choice = known.quality["next_scan"]
         assert choice["random"] < choice["ours"] <= choice["oracle"]
