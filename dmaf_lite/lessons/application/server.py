@@ -181,8 +181,11 @@ class Handler(BaseHTTPRequestHandler):
                             "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
                             **(more or {})}.items():
             self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
+        try:
+            self.end_headers()
+            self.wfile.write(body)
+        except ConnectionError:  # the page was closed meanwhile
+            self.close_connection = True
 
 
 class _Some:
