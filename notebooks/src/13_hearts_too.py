@@ -43,7 +43,7 @@ from dmaf_lite.evaluation.conventions import usual
 from dmaf_lite.evaluation.evaluate import evaluate
 from dmaf_lite.evaluation.inference import probabilities_and_weights
 from dmaf_lite.evaluation.tables import MEAN, subset_table
-from dmaf_lite.figures.hearts import show_heart
+from dmaf_lite.figures.short_axis import show_heart
 from dmaf_lite.lessons import recipes
 from dmaf_lite.lessons.artifacts import load_or_make
 from dmaf_lite.lessons.exercises import lesson_13 as exercises
