@@ -30,8 +30,8 @@ from dmaf_lite.methods.weights import load_weights, shipped
 from dmaf_lite.phantom.brain.recipe import write_brain_cohort
 from dmaf_lite.spec import BRATS
 from dmaf_lite.training.loop import train
-from dmaf_lite.training.settings import TrainSettings
 from dmaf_lite.training.start import LEARNING_RATE, Start
+from dmaf_lite.training.train_settings import TrainSettings
 
 SIZES = (0, 1, 3, 5, 10, 30)
 SUBSETS = {"all": BRATS.modalities, **{name: (name,) for name in BRATS.modalities}}
