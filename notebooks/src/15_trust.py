@@ -287,7 +287,9 @@ def confidence_picture():
     fig, axes = plt.subplots(1, 4, figsize=(figures.WIDTH, 2.5))
     pictures = (images[2], truth, label, np.where(images[2] != 0, sure.map, np.nan))
     for ax, picture, title in zip(axes, pictures, ("T1", "truth", "answer from T1", "confidence"), strict=True):
-        drawn = ax.imshow(picture[:, :, level].T, cmap="gray" if ax is not axes[3] else "viridis")
+        limits = (0, 3) if picture is truth or picture is label else (None, None)  # one grey for one class
+        drawn = ax.imshow(picture[:, :, level].T, cmap="gray" if ax is not axes[3] else "viridis", vmin=limits[0],
+                          vmax=limits[1])
         ax.set(title=title, xticks=[], yticks=[])
     fig.colorbar(drawn, ax=axes[3], shrink=0.7)
     return fig
