@@ -10,6 +10,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from dmaf_lite.experiment.matrix import Matrix, is_held, threads_for
 
 # Slurm asks a job to stop so many seconds before its time ends; a step and a checkpoint fit into that many times over.
 WARNING_SECONDS = 120
+STOPPED = 143  # exit status of runs that the system asked to stop
 
 
 def arguments(matrix: Matrix, *, cohort: Path | None, split: Path | None, device: str, only: Sequence[str] = ()
@@ -85,7 +87,10 @@ class RunJob:
         """Start one process for each run and wait; gives the worst exit status."""
         children = [subprocess.Popen([*self.words, "--only", name], env=environment(self.threads))
                     for name in self.names]
-        return max(child.wait() for child in children)
+        worst = max(child.wait() for child in children)
+        if worst == STOPPED:  # preempted: a job that ended by itself would count as done and not come back
+            time.sleep(3600)
+        return worst
 
     def checkpoint(self) -> Any:
         """The same job again."""
