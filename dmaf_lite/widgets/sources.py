@@ -16,9 +16,11 @@ from dmaf_lite.data.finding import one_case
 from dmaf_lite.data.nifti import read_header
 from dmaf_lite.data.turning import has_geometry
 from dmaf_lite.data.volume import foreground
-from dmaf_lite.evaluation.file_grid import SPACING_TOLERANCE
+from dmaf_lite.evaluation.predict import target_spacing
 from dmaf_lite.figures.planes import to_lps
 from dmaf_lite.spec import BRATS, DatasetSpec
+
+SYNTHETIC = ("phantom", "heart_phantom")  # layouts of what the kit draws itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,7 @@ def cohort_study(cohort: Cohort, name: str) -> Study:
     images, label = cohort.read(name)
     there = dict(zip(cohort.spec.modalities, images, strict=True))
     return Study(name, cohort.spec, {m: there[m] for m in cohort.meta(name)["modalities"]}, label,
-                 cohort.meta(name)["affine"], synthetic=cohort.layout.name == "phantom")
+                 cohort.meta(name)["affine"], synthetic=cohort.layout.name in SYNTHETIC)
 
 
 def folder_study(folder: str | Path, layout: str | Layout = "brats2020") -> Study:
@@ -104,7 +106,7 @@ def study_of(files: CaseFiles, layout: Layout) -> Study:
     header = read_header(next(iter(files.images.values())), several=True)
     oriented = has_geometry(file_affine) and bool(header["qform_code"] or header["sform_code"])
     images = {name: np.where(foreground(image), image, 0) for name, image in case.images.items()}
-    return Study(case.name, layout.spec, images, case.label, case.affine, layout.name == "phantom", oriented,
+    return Study(case.name, layout.spec, images, case.label, case.affine, layout.name in SYNTHETIC, oriented,
                  (*files.notes, *notes), np.linalg.inv(file_affine) @ case.affine, layout.name)
 
 
@@ -116,7 +118,7 @@ def on_grid_of(study: Study, card: Mapping[str, Any]) -> Study:
         card: Of the weights: its data set, spacing and window.
 
     Raises:
-        ValueError: If the weights are for another data set.
+        ValueError: If the weights are for another data set, or for a grid that the study cannot be brought to.
 
     Warns:
         UserWarning: The axes are not those that the weights have seen.
@@ -125,12 +127,10 @@ def on_grid_of(study: Study, card: Mapping[str, Any]) -> Study:
         raise ValueError(f"the weights were trained on {card['spec']}, {study.name} is a study of {study.spec.name}; "
                          "use weights and study of one data set")
     spacing = np.linalg.norm(study.affine[:3, :3], axis=0)
-    known = np.asarray(card["spacing"], dtype=float)
-    same = np.abs(spacing / known - 1).max() <= SPACING_TOLERANCE
     case = Case(study.name, dict(study.images), study.label, study.affine, tuple(float(s) for s in spacing))
     if study.spec.orientation and case.orientation != study.spec.orientation:
         warnings.warn(f"{study.name}: its axes point to {case.orientation}, those that the weights have seen to "
                       f"{study.spec.orientation} (docs/native_scans.md)", stacklevel=2)
-    normal = normalise_case(case, minimum=tuple(card.get("window", (32, 32, 32))),
-                            spacing=None if same else float(known.mean()))
+    normal = normalise_case(case, minimum=tuple(card.get("window", (32, 32, 32))), spacing=target_spacing(case, card),
+                            stack=study.spec.stack)
     return replace(study, images=normal.images, label=normal.label, affine=normal.affine)

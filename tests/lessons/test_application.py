@@ -17,9 +17,12 @@ from widget_cases import small_study
 
 from dmaf_lite.lessons import application
 from dmaf_lite.lessons.application import SETTINGS, add_arguments, main
+from dmaf_lite.lessons.application.answering import Answering
 from dmaf_lite.lessons.application.engine import Engine, EngineStopped
 from dmaf_lite.lessons.application.library import PHANTOM, SHIPPED, Library
 from dmaf_lite.lessons.application.server import Application
+from dmaf_lite.phantom.heart.heart_cohort import write_heart
+from dmaf_lite.phantom.heart.hearts import HeartSettings
 from dmaf_lite.widgets.scene import unpack
 from dmaf_lite.widgets.standalone import page_data, renew_page, standalone
 
@@ -195,6 +198,17 @@ def test_the_process_opens_answers_and_saves_and_can_die(engine, tmp_path):
     engine._process.join(10)
     again, _ = unpack(engine.ask("open", source=source))
     assert again["shape"] == header["shape"], "what it knew is made again"
+
+
+def test_a_heart_is_answered_by_the_weights_for_hearts(tmp_path):
+    write_heart(tmp_path, 0, 0, HeartSettings())
+    entry = next(iter(Library([tmp_path], "heart_phantom").entries.values()))
+    answering = Answering(None, lambda words, share: None)
+    header, _ = unpack(answering.open(entry.source))
+    assert header["synthetic"] and header["modalities"] == ["C0", "LGE", "T2"]
+    (length,) = struct.unpack_from("<I", answers := answering.answers(entry.source, ["111"]))
+    answer, _ = unpack(answers[4 : 4 + length])
+    assert min(answer["dice"].values()) > 0.7
 
 
 def test_stopping_fails_what_is_waited_for(engine):

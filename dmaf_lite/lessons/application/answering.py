@@ -19,6 +19,7 @@ from dmaf_lite.data.case import CaseFiles
 from dmaf_lite.data.cohort import layout_of
 from dmaf_lite.data.nifti import save_label
 from dmaf_lite.methods.weights import load_weights, shipped
+from dmaf_lite.spec import BRATS, MYOPS
 from dmaf_lite.widgets.answers import Answer, Mask, Predictor
 from dmaf_lite.widgets.export import coarser
 from dmaf_lite.widgets.scene import Scene, answer_bytes, mask_of, scene_bytes
@@ -28,6 +29,7 @@ Progress = Callable[[str, float | None], None]
 
 KEPT = 2  # studies in memory
 PHANTOM_WEIGHTS = "dmaf_net_phantom"  # with which the page of the phantom was made
+HEART_WEIGHTS = "dmaf_net_hearts"
 
 
 @dataclass(eq=False)
@@ -55,13 +57,15 @@ class Answering:
         self._path = weights
         self._weights: dict[str, tuple] = {}
 
-    def weights(self, kind: str) -> tuple:
+    def weights(self, kind: str, spec: str = BRATS.name) -> tuple:
         """The network and its card, read when first needed.
 
         Args:
             kind: Of the source: the kit has weights of their own for its plain phantoms.
+            spec: Name of the study's spec: it has others for hearts.
         """
-        path = str(self._path or shipped(PHANTOM_WEIGHTS if kind == "phantom" else None))
+        name = HEART_WEIGHTS if spec == MYOPS.name else PHANTOM_WEIGHTS if kind == "phantom" else None
+        path = str(self._path or shipped(name))
         if path not in self._weights:
             self._progress("reading the weights …", None)
             self._weights[path] = load_weights(path)
@@ -121,7 +125,7 @@ class Answering:
         study = self._read(source)
         self._progress("preparing the scans …", 0.6)
         shown = coarser(study, source["shown"]) if source.get("shown") else study
-        scene, (net, card) = Scene.of(shown), self.weights(source["kind"])
+        scene, (net, card) = Scene.of(shown), self.weights(source["kind"], study.spec.name)
         if card["spec"] != study.spec.name:  # to look at, without answers
             note = f"The weights are for {card['spec']}, this is a study of {study.spec.name}: its scans are shown."
             scene = replace(scene, study=replace(shown, notes=(*shown.notes, note)))
@@ -145,6 +149,7 @@ class Answering:
                           Path(source["label"]) if source["label"] else None, source["channels"],
                           notes=tuple(source["notes"]))
         return study_of(files, layout_of(source["layout"]))
+
 
 class Recent(OrderedDict):
     """A few of the latest, the oldest is dropped."""

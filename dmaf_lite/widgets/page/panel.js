@@ -11,10 +11,12 @@ function barsPanel(scene, shown, full, largest) {
   if (!shown) return [];
   const now = scores(shown, scene), best = full && scores(full, scene);
   const alike = !scene.reference && full && full !== shown ? agreement(shown.volumes.label, full.volumes.label, scene.regions) : null;
-  const rows = Object.keys(scene.regions).map((region) => {
+  const regions = Object.keys(scene.regions), longest = Math.max(...regions.map((region) => region.length));
+  const columns = { "grid-template-columns": `max(44px, ${longest}ch) minmax(0, 1fr) auto` }; // all bars begin at one place
+  const rows = regions.map((region) => {
     const value = now[region], most = scene.reference ? 1 : Math.max(largest[region], 1e-9);
     const note = best && full !== shown ? signed(value - best[region], scene.reference ? 2 : 1) : "";
-    return make("bar", {}, make("span", {}, region),
+    return make("bar", { style: columns }, make("span", {}, region),
       make("span.track", {}, make("i.fill", { style: { width: `${(100 * value) / most}%` } }),
         best ? make("b.mark", { style: { left: `${(100 * best[region]) / most}%` } }) : null),
       make("span.value", {}, scene.reference ? value.toFixed(2) : `${value.toFixed(1)} cm³`, " ", make("small", {}, note)),
