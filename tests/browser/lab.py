@@ -101,9 +101,9 @@ class LabPage:
         now = self.state()
         return bool(now["cells"]) and now["status"] == "idle" and (None not in now["cells"] or bool(now["raised"]))
 
-    def until(self, holds: Callable[[], bool]) -> bool:
+    def until(self, holds: Callable[[], bool], seconds: float | None = None) -> bool:
         """Wait until `holds()`; False after the time-out, where `faults` tells more than an exception could."""
-        end = time.monotonic() + self.timeout
+        end = time.monotonic() + (seconds or self.timeout)
         while time.monotonic() < end:
             if holds():
                 return True
