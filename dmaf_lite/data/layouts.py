@@ -37,6 +37,7 @@ class Layout:
         skip: Regular expression of folders that are not looked into.
         folder_end: What a case folder's name has behind the name of the case.
         example: A usual case name, for messages.
+        synthetic: What the studies are if nobody was scanned, for cards; empty for real ones.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Layout:
     skip: str = ""
     folder_end: str = ""
     example: str = ""
+    synthetic: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -107,8 +109,10 @@ LAYOUTS: dict[str, Layout] = {
         Layout("myopspp", MYOPS, {"C0": "_C0", "LGE": "_LGE", "T2": "_T2"}, "_gd", _MYOPS_2020,
                r"Case\d+", kind="flat", label_folder=_HEART_LABELS, example="Case2001"),
         Layout("heart_phantom", MYOPS, {"C0": "_C0", "LGE": "_DE", "T2": "_T2"}, "_gd", _MYOPS_2020,
-               r"HeartPhantom_\d+", kind="flat", label_folder=_HEART_LABELS, example="HeartPhantom_000"),
-        Layout("phantom", BRATS, _UNTIL_2021, "_seg", _ET_IS_4, r"Phantom_\d+", example="Phantom_000"),
+               r"HeartPhantom_\d+", kind="flat", label_folder=_HEART_LABELS, example="HeartPhantom_000",
+               synthetic="heart phantom"),
+        Layout("phantom", BRATS, _UNTIL_2021, "_seg", _ET_IS_4, r"Phantom_\d+", example="Phantom_000",
+               synthetic="brain phantom"),
     )
 }
 

@@ -85,7 +85,7 @@ def _read(cohort: Cohort, name: str, settings: EvaluationSettings) -> _Study:
     start, size = settings.visible(meta)
     images, truth = cohort.read(name, start, size)
     if settings.grid != "store" and tuple(meta["grid_shape"]) != tuple(meta["original_shape"]) \
-            and settings.scores_files(meta, synthetic=cohort.layout.name == "phantom"):
+            and settings.scores_files(meta, synthetic=bool(cohort.layout.synthetic)):
         return _Study(images, cohort[name].truth(), subsets, whole=True, placed=cohort[name])
     return _Study(images, truth, subsets, whole=start is None)
 

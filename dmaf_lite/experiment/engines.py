@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,8 @@ from dmaf_lite.experiment.matrix import Matrix, is_held, threads_for
 
 # Slurm asks a job to stop so many seconds before its time ends; a step and a checkpoint fit into that many times over.
 WARNING_SECONDS = 120
-STOPPED = 143  # exit status of runs that the system asked to stop
+# Exit status of a run that the system asked to stop: in a step, or before it could listen.
+ENDED_BY_SYSTEM = {143} | {-getattr(signal, name) for name in ("SIGTERM", "SIGUSR2") if hasattr(signal, name)}
 
 
 def arguments(matrix: Matrix, *, cohort: Path | None, split: Path | None, device: str, only: Sequence[str] = ()
@@ -87,10 +89,10 @@ class RunJob:
         """Start one process for each run and wait; gives the worst exit status."""
         children = [subprocess.Popen([*self.words, "--only", name], env=environment(self.threads))
                     for name in self.names]
-        worst = max(child.wait() for child in children)
-        if worst == STOPPED:  # preempted: a job that ended by itself would count as done and not come back
+        ends = [child.wait() for child in children]
+        if not ENDED_BY_SYSTEM.isdisjoint(ends):  # preempted: a job that ends now counts as done, and never comes back
             time.sleep(3600)
-        return worst
+        return max(ends, key=abs)
 
     def checkpoint(self) -> Any:
         """The same job again."""

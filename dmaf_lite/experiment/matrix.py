@@ -35,8 +35,8 @@ from dmaf_lite.base.settings import read_settings, to_plain
 from dmaf_lite.data.cohort import Cohort
 from dmaf_lite.data.splits import read_split
 from dmaf_lite.data.training_set import TrainingSet
-from dmaf_lite.evaluation.evaluate import EvaluationSettings, evaluate
-from dmaf_lite.evaluation.inference import WindowSettings
+from dmaf_lite.evaluation.conventions import usual
+from dmaf_lite.evaluation.evaluate import evaluate
 from dmaf_lite.experiment.profile import ExperimentSettings, RunKey
 from dmaf_lite.methods.weights import load_weights
 from dmaf_lite.phantom.ready import ready_cohort
@@ -56,14 +56,17 @@ class Matrix:
         settings: The profile.
         folder: OUT.
         cohort, split: The data; ``split["train" | "val" | "test"]`` are case names.
-        synthetic: Whether they are phantoms.
     """
 
     settings: ExperimentSettings
     folder: Path
     cohort: Cohort
     split: Mapping[str, Sequence[str]]
-    synthetic: bool
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the studies are phantoms."""
+        return bool(self.cohort.layout.synthetic)
 
     def run(self, key: RunKey) -> Run:
         """The folder of a run."""
@@ -118,7 +121,7 @@ def open_matrix(settings: ExperimentSettings, folder: str | Path, *, cohort: str
         else:
             store, parts = Cohort(cohort), read_split(split)
         write_text(path, yaml.safe_dump(to_plain(settings), sort_keys=False))
-    return Matrix(settings, folder, store, parts, synthetic=cohort is None)
+    return Matrix(settings, folder, store, parts)
 
 
 def _check_same(before: ExperimentSettings, now: ExperimentSettings, folder: Path) -> None:
@@ -160,14 +163,14 @@ def do_run(matrix: Matrix, key: RunKey, *, device: str = "auto", progress: bool 
 def _train_and_score(matrix: Matrix, key: RunKey, device: str, progress: bool,
                      should_stop: Callable[[], bool] | None) -> None:
     settings, run, recipe = matrix.settings, matrix.run(key), matrix.settings.train_settings(key)
-    windows = EvaluationSettings(windows=WindowSettings(window=recipe.crop))
+    scoring = usual(matrix.cohort.spec, recipe.crop)
     start = time.monotonic()
     validation = None
     if settings.validate_every:
         cases = matrix.split["val"][: settings.validation_cases or None]
 
         def score(net: nn.Module) -> float:
-            rows = evaluate(net, matrix.cohort, cases, settings=windows, progress=False)
+            rows = evaluate(net, matrix.cohort, cases, settings=scoring, progress=False)
             return float(rows[(rows["metric"] == "dice") & ~rows["region"].str.endswith("_post")]["value"].mean())
 
         validation = Validation(run.folder, score, every=settings.validate_every,
@@ -181,7 +184,7 @@ def _train_and_score(matrix: Matrix, key: RunKey, device: str, progress: bool,
     start = time.monotonic()
     chosen = run.weights if settings.choice == "last" else run.folder / "best.safetensors"
     net, _ = load_weights(chosen, choose_device(device))
-    rows = evaluate(net, matrix.cohort, matrix.split["test"], settings=windows, run=key.name,
+    rows = evaluate(net, matrix.cohort, matrix.split["test"], settings=scoring, run=key.name,
                     folder=run.folder / "rows", progress=progress)
     for column, value in zip(COLUMNS, (*key, settings.choice), strict=True):
         rows.insert(rows.columns.get_loc("case"), column, value)
@@ -239,7 +242,8 @@ def experiment_card(matrix: Matrix, device: torch.device) -> dict[str, Any]:
         if path.is_file():
             costs[key.name] = json.loads(path.read_text(encoding="utf-8"))
     hours = sum(cost.get("train_seconds", 0) + cost.get("evaluate_seconds", 0) for cost in costs.values()) / 3600
-    data = "brain phantom (synthetic)" if matrix.synthetic else f"{matrix.cohort.layout.name}, prepared"
+    layout = matrix.cohort.layout
+    data = f"{layout.synthetic} (synthetic)" if layout.synthetic else f"{layout.name}, prepared"
     return {"profile": to_plain(matrix.settings), "data": data, "hardware": hardware(device),
             "torch": torch.__version__, "commit": commit(), "date": date.today().isoformat(),
             "cases": {part: len(names) for part, names in matrix.split.items()},

@@ -3,7 +3,7 @@
 The weights give network and numbers; the run trains them on with a learning rate of its own, all of them or all but
 some parts.  The run's settings hold the digest of the weights and never a path; the card says where they came from.
 
-Taught in lesson 15; measured in `docs/fine_tuning.md`.
+`benchmarks/fine_tuning.py` measures what it is worth; no lesson teaches it yet.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dmaf_lite.methods.weights import NAMES, load_weights, shipped, weights_dige
 from dmaf_lite.spec import DatasetSpec
 from dmaf_lite.training.train_settings import TrainSettings
 
-# A tenth to a fifth of what a network learns with from nothing: see docs/fine_tuning.md.
+# A quarter of what a network learns with from nothing.
 LEARNING_RATE = 5e-4
 KEPT = ("network", "network_options", "commit", "date", "data", "training_cases")  # of the origin's card
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -11,7 +12,10 @@ import pytest
 import yaml
 
 from dmaf_lite.__main__ import main
+from dmaf_lite.base.settings import from_mapping
 from dmaf_lite.data.cohort import prepare_cohort
+from dmaf_lite.experiment.matrix import open_matrix, results, work, write_tables
+from dmaf_lite.experiment.profile import ExperimentSettings
 from dmaf_lite.phantom.heart.heart_cohort import write_heart_cohort
 from dmaf_lite.phantom.heart.hearts import HeartSettings
 
@@ -44,3 +48,19 @@ def test_a_folder_of_hearts_is_trained_on_scored_and_predicted(tmp_path: Path, n
     found = nib.load(next((tmp_path / "out").glob("*_seg.nii.gz")))
     assert found.shape == nib.load(scan).shape
     assert set(np.unique(np.asarray(found.dataobj))) <= {0, 200, 500, 600, 1220, 2221}
+
+
+def test_an_experiment_on_hearts_counts_in_the_way_of_stacks_and_says_that_they_are_synthetic(tmp_path: Path):
+    settings = from_mapping(ExperimentSettings, {
+        "name": "hearts", "phantom": {"kind": "heart", "train": 1, "val": 1, "test": 1, "spacing": 4.0},
+        "common": {"network": "baseline", "objective": "plain", "crop": [32, 32, 1], "steps": 1,
+                   "network_options": {"through_plane": False, "kernel_through": 1, "width": 2, "levels": 2}},
+        "variants": {"complete": {}},
+    })
+    matrix = open_matrix(settings, tmp_path, workers=0)
+    assert work(matrix, device="cpu", progress=False) == {"complete-seed0": "finished"}
+    rows = results(write_tables(matrix, "cpu"))
+    assert rows["subset"].nunique() == 7 and set(rows["grid"]) == {"store"}  # three scans, on the grid of phantoms
+    assert set(rows.loc[rows["metric"] == "hd95", "convention"]) == {"pooled/diagonal/slice_mean"}
+    assert not rows["region"].str.endswith("_post").any()
+    assert json.loads((tmp_path / "card.json").read_text())["data"] == "heart phantom (synthetic)"

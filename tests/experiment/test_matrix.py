@@ -230,6 +230,18 @@ def test_a_job_comes_back_as_itself():
     assert isinstance(again, submitit.helpers.DelayedSubmission) and again.function is job
 
 
+@pytest.mark.parametrize(("ends", "waits", "said"), [((0, 143), True, 143), ((0, -15), True, -15), ((0, 1), False, 1),
+                                                      ((0, 0), False, 0)])
+def test_a_job_whose_runs_were_ended_by_the_system_waits_to_be_queued_again(monkeypatch, ends, waits, said):
+    code = {code: [sys.executable, "-c", f"import os, signal\nif {code} < 0: os.kill(os.getpid(), {-code})\n"
+                                         f"raise SystemExit({code})"] for code in ends}
+    real, left, slept = subprocess.Popen, list(ends), []
+    monkeypatch.setattr(engines.subprocess, "Popen", lambda words, **_: real(code[left.pop(0)]))
+    monkeypatch.setattr(engines.time, "sleep", slept.append)
+    assert engines.RunJob(["python"], ["a", "b"], threads=1)() == said
+    assert bool(slept) == waits
+
+
 def test_the_printed_script_names_every_open_run(opened, tiny_cohort, split):
     matrix = opened()
     words = engines.arguments(matrix, cohort=tiny_cohort.folder, split=split, device="cuda")
