@@ -20,8 +20,6 @@ from dmaf_lite.evaluation.predict import target_spacing
 from dmaf_lite.figures.planes import to_lps
 from dmaf_lite.spec import BRATS, DatasetSpec
 
-SYNTHETIC = ("phantom", "heart_phantom")  # layouts of what the kit draws itself
-
 
 @dataclass(frozen=True, eq=False)
 class Study:
@@ -79,7 +77,7 @@ def cohort_study(cohort: Cohort, name: str) -> Study:
     images, label = cohort.read(name)
     there = dict(zip(cohort.spec.modalities, images, strict=True))
     return Study(name, cohort.spec, {m: there[m] for m in cohort.meta(name)["modalities"]}, label,
-                 cohort.meta(name)["affine"], synthetic=cohort.layout.name in SYNTHETIC)
+                 cohort.meta(name)["affine"], synthetic=bool(cohort.layout.synthetic))
 
 
 def folder_study(folder: str | Path, layout: str | Layout = "brats2020") -> Study:
@@ -106,7 +104,7 @@ def study_of(files: CaseFiles, layout: Layout) -> Study:
     header = read_header(next(iter(files.images.values())), several=True)
     oriented = has_geometry(file_affine) and bool(header["qform_code"] or header["sform_code"])
     images = {name: np.where(foreground(image), image, 0) for name, image in case.images.items()}
-    return Study(case.name, layout.spec, images, case.label, case.affine, layout.name in SYNTHETIC, oriented,
+    return Study(case.name, layout.spec, images, case.label, case.affine, bool(layout.synthetic), oriented,
                  (*files.notes, *notes), np.linalg.inv(file_affine) @ case.affine, layout.name)
 
 

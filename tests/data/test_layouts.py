@@ -42,3 +42,8 @@ def test_other_layouts_are_those_whose_usual_name_it_is_and_whose_values_differ(
     assert other_layouts("BraTS-GLI-00001-000", LAYOUTS["brats2020"]) == ["brats2023", "brats2024"]
     assert other_layouts("BraTS-GLI-00001-000", LAYOUTS["brats2023"]) == []
     assert other_layouts("anybody", LAYOUTS["mets2023"]) == []
+
+
+def test_what_the_kit_draws_is_called_synthetic_and_nothing_else():
+    assert {name: layout.synthetic for name, layout in LAYOUTS.items() if layout.synthetic} == {
+        "heart_phantom": "heart phantom", "phantom": "brain phantom"}
