@@ -72,7 +72,8 @@ def test_every_dependency_is_pinned_within_its_bounds_and_has_a_reason() -> None
 def test_what_is_imported_is_declared() -> None:
     names = {"yaml": "pyyaml", "PIL": "pillow", "IPython": "jupyterlab",
              "jupyter_server_mathjax": "jupyter-server-mathjax", "surface_distance": "surface-distance",
-             "nbconvert": "jupyterlab", "traitlets": "jupyterlab", "packaging": "jupyterlab"}
+             "nbconvert": "jupyterlab", "pydantic_core": "pydantic", "traitlets": "jupyterlab",
+             "packaging": "jupyterlab"}
     declared = {Requirement(d).name for d in (*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["cluster"])}
     own = {"dmaf_lite", *sys.stdlib_module_names}
     for path in [*(ROOT / "dmaf_lite").rglob("*.py"), *(ROOT / "data_scripts").glob("*.py"),
