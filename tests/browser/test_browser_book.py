@@ -58,7 +58,9 @@ def open_page(browser: Browser, page: Path) -> list[str]:
     pictures = browser.page.locator(".cell_output img")
     faults += [f"picture {i} is blank" for i in range(pictures.count()) if is_blank(pictures.nth(i).screenshot())]
     # To see whether a font has loaded, MathJax names an empty one at about:blank, which Chromium comments on.
-    return [fault for fault in [*faults, *browser.faults()] if fault and "about:blank" not in fault]
+    # And it asks for a font of script letters that its package leaves out; the letters are set in another one.
+    harmless = ("about:blank", "MathJax_Script-Regular")
+    return [fault for fault in [*faults, *browser.faults()] if fault and not any(word in fault for word in harmless)]
 
 
 def test_every_page_opens_from_disk_complete(browser: Browser, book: Path) -> None:
