@@ -100,7 +100,7 @@ assert set(report.values()) == {"OK"}, [line for line in report.items() if line[
 # %% [markdown]
 # ## 3 · Kernel and computer
 #
-# The kernel is the Python that runs these cells. Versions 3.11 to 3.14 are what the kit is tested with.
+# The kernel is the Python that runs these cells. Versions 3.11 to 3.14 can be installed; the kit was tried with 3.11.
 
 # %%
 device = choose_device()

@@ -46,7 +46,7 @@ def scores(predicted: np.ndarray, truth: np.ndarray, convention: str) -> dict[tu
 
 
 def test_the_windows_are_the_published_ones():
-    assert CONVENTIONS["passion"].windows == WindowSettings((80, 80, 80), 0.5, "constant")
+    assert CONVENTIONS["passion"].windows == WindowSettings((80, 80, 80), 0.5, "constant", precision="float32")
     for name in ("adamm", "mst_kdnet"):
         assert (CONVENTIONS[name].windows.window, CONVENTIONS[name].coverage) == ((160, 192, 128), "centre")
     assert CONVENTIONS["kit"] == EvaluationSettings()
@@ -211,7 +211,7 @@ def test_conventions_by_name(capsys):
     for name in ("passion", "adamm", "mst_kdnet"):
         assert settings_of(arguments("--convention", name), card) == CONVENTIONS[name]
     changed = settings_of(arguments("--convention", "adamm", "--window", 32, "--hd95", "max_directed/zero"), card)
-    assert changed == replace(CONVENTIONS["adamm"], windows=WindowSettings((32, 32, 32)),
+    assert changed == replace(CONVENTIONS["adamm"], windows=WindowSettings((32, 32, 32), precision="float32"),
                               hd95=(HD95("max_directed", "zero"),))
     for words in (("--convention", "nnunet"), ("--convention", "adamm", "--settings", "mine.yaml")):
         with pytest.raises(SystemExit):
@@ -242,5 +242,6 @@ def test_settings_are_checked(wrong):
 
 def test_conventions_of_published_code_compute_as_it_did():
     """bfloat16 moves Dice by 9e-4 and HD95 by 0.09 mm, on some machines only."""
-    assert {name: rules.windows.precision for name, rules in CONVENTIONS.items() if name != "kit"} == {
+    assert {name: rules.windows.precision for name, rules in CONVENTIONS.items()
+            if name not in ("kit", "patient", "published")} == {
         "passion": "float32", "adamm": "float32", "mst_kdnet": "float32"}

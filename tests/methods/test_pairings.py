@@ -51,7 +51,7 @@ def test_what_is_allowed_trains_and_what_is_not_is_refused(network, objective):
     available = torch.tensor([[True, False, True, True], [True, True, True, True]])
     crop = (CROP.get(network, 32),) * 3
     batch = SimpleNamespace(images=torch.randn(2, 4, *crop, device="meta"), available=available, existing=available,
-                            label=torch.zeros(2, *crop, dtype=torch.long, device="meta"))
+                            padded=False, label=torch.zeros(2, *crop, dtype=torch.long, device="meta"))
     features = net.encode(batch.images, available)
     loss = total(made(net, features, net.decode(features, available), batch, 0))
     loss.backward()
@@ -73,6 +73,6 @@ def test_features_that_do_not_fit_the_teacher_are_named():
     features = net.encode(torch.randn(1, 4, 8, 8, 8), available)
     prediction = net.decode(features, available)
     other = replace(prediction, fused_features=prediction.fused_features[:-1])
-    batch = SimpleNamespace(label=torch.zeros(1, 8, 8, 8, dtype=torch.long))
+    batch = SimpleNamespace(label=torch.zeros(1, 8, 8, 8, dtype=torch.long), padded=False)
     with pytest.raises(ValueError, match=r"DmafNet: the deepest features of one modality are \(16, 2, 2, 2\)"):
         objective(net, features, other, batch, 0)

@@ -308,8 +308,8 @@ def test_it_trains_resumes_exactly_and_logs(tiny_cohort, tmp_path):
     for column in ("seg", "deep", "unimodal", "pixel", "proto", "total"):
         assert (logs[0][column] > 0).any(), column
     beta = logs[0][[f"beta/{m}" for m in modalities]].to_numpy()
-    assert (beta[0] == 1).all() and (beta[1] != 1).any() and (beta[3] != beta[1]).any()  # once per epoch of two steps
-    assert (logs[0][[f"relative_gap/{m}" for m in modalities]].iloc[1:].to_numpy() != 0).any()
+    assert (beta[:2] == 1).all() and (beta[2] != 1).any() and (beta[4] != beta[2]).any()  # once per epoch of two steps
+    assert (logs[0][[f"relative_gap/{m}" for m in modalities]].iloc[2:].to_numpy() != 0).any()
 
 
 def test_the_command_line_takes_network_and_objective_by_name(tiny_cohort, tmp_path):

@@ -9,6 +9,7 @@ from dmaf_lite.experiment.matrix import ExperimentSettings
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.methods.objectives import build_objective
 from dmaf_lite.spec import BRATS
+from dmaf_lite.training.train_settings import TrainSettings
 
 FOLDER = REPOSITORY / "notebooks" / "profiles" / "experiments"
 PROFILES = {name: from_mapping(ExperimentSettings, read_yaml(FOLDER / f"{name}.yaml"))
@@ -16,9 +17,14 @@ PROFILES = {name: from_mapping(ExperimentSettings, read_yaml(FOLDER / f"{name}.y
 VARIANTS = [(name, variant) for name, profile in PROFILES.items() for variant in profile.variants]
 
 
+def settings_of(profile: ExperimentSettings, variant: str) -> TrainSettings:
+    """Of the first run of a variant."""
+    return profile.train_settings(next(run for run in profile.runs if run.variant == variant))
+
+
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
 def test_every_method_builds_and_takes_its_crop(name, variant):
-    recipe = PROFILES[name].train_settings(variant, seed=0)
+    recipe = settings_of(PROFILES[name], variant)
     with torch.device("meta"):
         net = build_network(recipe.network, BRATS, **recipe.network_options)
     build_objective(recipe.objective, BRATS, net, missing_rates=[0.5] * 4, total_steps=recipe.steps,
@@ -39,7 +45,7 @@ def test_one_budget_for_all(name):
 def test_the_full_profile_has_published_sizes():
     profile = PROFILES["peers_full"]
     assert profile.phantom.counts == {"train": 219, "val": 50, "test": 100}
-    recipes = {v: profile.train_settings(v, 0) for v in profile.variants}
+    recipes = {v: settings_of(profile, v) for v in profile.variants}
     assert {r.crop for r in recipes.values()} == {(80, 80, 80)}
     with torch.device("meta"):
         counts = {v: sum(p.numel() for p in build_network(recipes[v].network, BRATS,

@@ -284,7 +284,8 @@ def test_in_training_the_teacher_is_given_the_scans_that_were_dropped(tiny_cohor
     batches, forward = [], AdammObjective.forward
 
     def look(self, net, features, prediction, batch, step):
-        batches.append(batch)
+        if batch.images.device.type != "meta":  # the trial before a run has no numbers
+            batches.append(batch)
         return forward(self, net, features, prediction, batch, step)
 
     monkeypatch.setattr(AdammObjective, "forward", look)
