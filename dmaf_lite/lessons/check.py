@@ -93,6 +93,8 @@ def check_published(workspace: Workspace, lesson: Lesson, path: Path) -> list[st
     again = f"run `make notebook NB={lesson.stem[:2]}`"
     if _texts(notebook) != _texts(build_notebook(lesson, workspace.lessons())):
         problems.append(f"the cells of notebooks/{path.name} are not those of its source; {again}")
+    elif lesson.stem in pending(workspace):
+        return problems + _check_exercises(workspace, lesson, path)
     elif stamp.get("profile") != DEFAULT or stamp.get("hash") != lesson_hash(lesson, {}):
         problems.append(f"notebooks/{path.name} was not made by this source and this package; {again}")
     run = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
@@ -106,6 +108,19 @@ def check_published(workspace: Workspace, lesson: Lesson, path: Path) -> list[st
     size = path.stat().st_size
     if size > LARGEST:
         problems.append(f"it has {size / 1000:.0f} kB; at most {LARGEST / 1000:.0f} are allowed: use smaller figures")
+    return problems + _check_exercises(workspace, lesson, path)
+
+
+def pending(workspace: Workspace) -> set[str]:
+    """Lessons that are published without outputs, or with those of an earlier state of the package, and say so in
+    ``notebooks/pending.txt``; an empty or absent file is what a release needs."""
+    path = workspace.notebooks / "pending.txt"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+
+
+def _check_exercises(workspace: Workspace, lesson: Lesson, path: Path) -> list[str]:
+    problems = []
     if has_exercises(lesson):
         stored = exercise_path(workspace, lesson)
         if not stored.is_file() or _texts(nbformat.read(stored, 4)) != _texts(derive(lesson, path)):

@@ -311,14 +311,14 @@ def draw_available(rng, missing):
 
 
 # %% [markdown]
-# The monitor is the package's, with an epoch of 12 steps. `off` tracks but does not act; `start` keeps the fixed weights
+# The monitor is the package's, with an epoch of 12 steps. `none` tracks but does not act; `start` keeps the fixed weights
 # $\beta_0$; the others follow the gaps.
 
 # %% [markdown]
 # **Before you run**: five ways to run the simulation: off, start, reweighting, gradients, both. Which will balance
-# the gaps first, and which will not balance them sooner than `off`?
+# the gaps first, and which will not balance them sooner than `none`?
 #
-# <details><summary>Answer</summary>`both` or `reweighting` is first. Slowing alone (`gradients`) is about as late as `off`: it teaches nobody.</details>
+# <details><summary>Answer</summary>`both` or `reweighting` is first. Slowing alone (`gradients`) is about as late as `none`: it teaches nobody.</details>
 
 # %%
 def simulate(mode, seed):
@@ -387,7 +387,7 @@ figures.show(fig, alt="Simulation: true gaps of four modalities without and with
 
 # %%
 for mode in ("reweighting", "gradients"):
-    gain = summary.loc["off", "balanced from step"] - summary.loc[mode, "balanced from step"]
+    gain = summary.loc["none", "balanced from step"] - summary.loc[mode, "balanced from step"]
     print(f"{mode:12s} balances", f"{gain:.0f} steps sooner than off" if gain > 1 else "no sooner than off")
 
 # %% [markdown]
