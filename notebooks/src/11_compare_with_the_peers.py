@@ -271,7 +271,7 @@ figures.show(fig, alt="Attention between the tokens of the four modalities, once
 # %%
 tokens = torch.stack([torch.arange(8.0) + 10 * m for m in range(4)])[None, ..., None]  # token t of modality m: 10 m + t
 for title, scrambled in (("here", False), ("released", True)):
-    cells = to_grid(tokens, 2, scrambled=scrambled).flatten(2)[0].T.int().tolist()
+    cells = to_grid(tokens, (2, 2, 2), scrambled=scrambled).flatten(2)[0].T.int().tolist()
     print(f"{title:9s} cell 0: {cells[0]}   cell 1: {cells[1]}")
 
 # %% [markdown]
@@ -437,8 +437,8 @@ def cost(recipe):
             "GFLOP": counter.get_total_flops() / 1e9, "step, s": step, "15 subsets, s": window}
 
 
-chosen = list(comparison.variants)[:methods_timed]
-costs = pd.DataFrame({method: cost(comparison.train_settings(method, seed)) for method in chosen}).T
+chosen = comparison.runs[:methods_timed]  # the first seed of each method comes first
+costs = pd.DataFrame({run.variant: cost(comparison.train_settings(run)) for run in chosen}).T
 
 # %%
 ratios = (costs / costs.iloc[0]).drop(columns="million parameters").add_prefix("x ")
