@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PHANTOMS_ONLY = "The weights know synthetic phantoms only: what they say about this study means nothing. "
 # matplotlib is not made for threads, and a training that is watched live is drawn by one.
 DRAWING = threading.RLock()
+STORED = 120  # dots an inch of the picture in a saved notebook: about 1,000 pixels wide, and the notebook stays small
 
 
 def figure_png(fig: Figure, *, dpi: float | None = None) -> bytes:
@@ -72,5 +73,5 @@ class Pictured:
             fig = self.figure()
             if fig is None:
                 return data, {}
-            data["image/png"] = base64.b64encode(figure_png(fig)).decode("ascii")
+            data["image/png"] = base64.b64encode(figure_png(fig, dpi=STORED)).decode("ascii")
         return data, {"image/png": {"alt": self.describe()}}

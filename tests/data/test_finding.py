@@ -28,6 +28,7 @@ NAMES = {
     "upenn_gbm_automated": ("images_structural/UPENN-GBM-00001_11", "images_structural/UPENN-GBM-00002_11"),
     "myops2020": ("train25/myops_training_101", "train25/myops_training_102"),
     "myopspp": ("CenterB/Case2001", "CenterC/Case3001"),
+    "heart_phantom": ("HeartPhantom_000", "HeartPhantom_001"),
     "phantom": ("Phantom_000", "Phantom_001"),
 }
 LISTED = ("msd", "nnunet")
