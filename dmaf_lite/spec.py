@@ -28,10 +28,10 @@ class DatasetSpec:
         classes: Names of the internal classes; the index is the internal label, 0 is background.
         regions: Region name -> internal labels whose union it is, outermost region first.
         nested: Pairs (inner, outer): every voxel of `inner` lies in `outer`, whatever the label.
-        orientation: Where the axes of every loaded array point to; None leaves them as in the files (an oblique
-            stack of slices has no such axes).
-        stack: Whether a study is a stack of few thick slices along the last axis. Such studies are resampled in plane
-            alone and cropped to their centre.
+        orientation: Where the axes of every loaded array point to; None where there are no such axes (an oblique
+            stack of slices is turned by another rule, `turning.short_axis_turn`).
+        stack: Whether a study is a stack of few thick slices, which become the last axis. Such studies are resampled
+            in plane alone and cropped to their centre.
     """
 
     name: str

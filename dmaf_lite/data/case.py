@@ -18,7 +18,7 @@ from nibabel.orientations import aff2axcodes
 
 from dmaf_lite.data.nifti import CaseError, Volume, internal_label, read_channels, read_nifti, save_label
 from dmaf_lite.data.stacks import centre_box, clipped, slice_axis
-from dmaf_lite.data.turning import NO_TURN, Turn, has_geometry, turn_back, turn_to, turned
+from dmaf_lite.data.turning import NO_TURN, Turn, has_geometry, short_axis_turn, turn_back, turn_to, turned
 from dmaf_lite.data.volume import (
     Box,
     background_value,
@@ -134,18 +134,19 @@ def load_case(files: CaseFiles, *, spec: DatasetSpec = BRATS, labels: Mapping[in
     volumes = _read_scans(files, wanted)
     # A file without geometry has its voxels in the order of the others.
     first = next((v for v in volumes.values() if has_geometry(v.affine)), next(iter(volumes.values())))
-    if spec.orientation and not has_geometry(first.affine):
+    if not has_geometry(first.affine) and (spec.orientation or spec.stack):
+        taken = "slices along the last axis" if spec.stack else spec.orientation
         warnings.warn(f"{first.path}: its affine is the identity, which does not tell where the axes point to; they "
-                      f"are taken for {spec.orientation} as they are", stacklevel=2)
-    turn = turn_to(first.affine, first.data.shape, spec.orientation)
-    turned_volumes = {name: _turned(v, turn, spec.orientation) for name, v in volumes.items()}
-    reference = _turned(first, turn, spec.orientation)
+                      f"are taken for {taken} as they are", stacklevel=2)
+    turn = _turn(first, spec)
+    turned_volumes = {name: _turned(v, turn, spec) for name, v in volumes.items()}
+    reference = _turned(first, turn, spec)
     for volume in turned_volumes.values():
         if volume.path != first.path:
             _check_same_grid(reference, volume, is_label=False)
     label = None
     if files.label is not None:
-        mask = _turned(read_nifti(files.label, is_label=True), turn, spec.orientation)
+        mask = _turned(read_nifti(files.label, is_label=True), turn, spec)
         _check_same_grid(reference, mask, is_label=True)
         label = internal_label(mask.data, labels, files.label)
     paths = {name: volume.path for name, volume in volumes.items()} | ({"label": files.label} if files.label else {})
@@ -174,12 +175,18 @@ def _read_scans(files: CaseFiles, wanted: Sequence[str]) -> dict[str, Volume]:
     return volumes
 
 
-def _turned(volume: Volume, turn: Turn, orientation: str | None) -> Volume:
+def _turn(volume: Volume, spec: DatasetSpec) -> Turn:
+    """How the axes of a file of this kind of study are turned, by its affine."""
+    if spec.stack:
+        return short_axis_turn(volume.affine, volume.data.shape)
+    return turn_to(volume.affine, volume.data.shape, spec.orientation)
+
+
+def _turned(volume: Volume, turn: Turn, spec: DatasetSpec) -> Volume:
     """The volume with its axes turned by its own affine, or as the others where it has none."""
     if not has_geometry(volume.affine):
         return Volume(volume.path, turned(volume.data, turn)[0], volume.affine)
-    own = turn_to(volume.affine, volume.data.shape, orientation)
-    data, move = turned(volume.data, own)
+    data, move = turned(volume.data, _turn(volume, spec))
     return Volume(volume.path, data, volume.affine @ move)
 
 

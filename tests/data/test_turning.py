@@ -2,16 +2,18 @@
 
 import itertools
 import warnings
+from itertools import permutations, product
 
 import nibabel as nib
 import numpy as np
 import pytest
+from nibabel.orientations import apply_orientation, inv_ornt_aff
 from tiny import lps_affine, tiny_images, write_nifti, write_tiny_case
 
 from dmaf_lite.data.case import CaseFiles, load_case
 from dmaf_lite.data.finding import files_in_folder
 from dmaf_lite.data.layouts import LAYOUTS
-from dmaf_lite.data.turning import NO_TURN, has_geometry, turn_back, turn_to, turned
+from dmaf_lite.data.turning import NO_TURN, has_geometry, short_axis_turn, turn_back, turn_to, turned
 from dmaf_lite.spec import MYOPS
 
 LABELS = LAYOUTS["brats2020"].labels
@@ -85,12 +87,51 @@ def test_a_file_without_geometry_has_the_order_of_the_others(tmp_path):
     assert all(np.array_equal(case.images[m], images[m]) for m in ("FLAIR", "T1")) and case.orientation == "LPS"
 
 
-def test_hearts_stay_as_they_are(tmp_path):
+def oblique_stack():
+    """The affine of a short axis of a usual heart: rows to the left and back, columns to the feet, slices to the base."""
+    row, column = np.array([-0.58, -0.81, 0.0]), np.array([0.40, -0.29, -0.87])
+    row /= np.linalg.norm(row)
+    column -= (column @ row) * row
+    column /= np.linalg.norm(column)
+    slices = np.cross(row, column)
+    affine = np.eye(4)
+    affine[:3, :3] = np.stack([1.5 * row, 1.5 * column, 14 * slices], axis=1)
+    affine[:3, 3] = 20, -30, 40
+    return affine
+
+
+def in_order(data, affine, order, flips):
+    """The same voxels with the axes of the file permuted and flipped."""
+    ornt = np.array([[order.index(axis), flips[axis]] for axis in range(3)], float)
+    return apply_orientation(data, ornt), affine @ inv_ornt_aff(ornt, data.shape)
+
+
+@pytest.mark.parametrize("affine", [np.diag([-1.5, -1.5, 14.0, 1]), oblique_stack()], ids=["straight", "oblique"])
+def test_a_stack_is_the_same_array_from_all_48_orders_of_its_axes(affine):
+    data = np.random.default_rng(0).normal(size=(6, 5, 3))
+    assert short_axis_turn(affine, data.shape) == NO_TURN, "as it is usually shown"
+    for order in permutations(range(3)):
+        for flips in product((1, -1), repeat=3):
+            other, other_affine = in_order(data, affine, order, flips)
+            turn = short_axis_turn(other_affine, other.shape)
+            back, move = turned(other, turn)
+            assert np.array_equal(back, data) and np.allclose(other_affine @ move, affine)
+            assert np.array_equal(turn_back(back, turn), other)
+
+
+def test_a_stack_of_cubes_keeps_its_last_axis_and_one_without_geometry_everything():
+    assert short_axis_turn(np.diag([-1.0, -1.0, 1.2, 1]), (6, 5, 3)) == NO_TURN
+    assert short_axis_turn(np.eye(4), (6, 5, 3)) == NO_TURN
+    assert short_axis_turn(np.diag([14.0, -1.5, -1.5, 1]), (3, 6, 5))[0][0] == 2, "its longest voxels are along the first"
+
+
+def test_a_heart_without_geometry_is_said(tmp_path):
     folder = write_tiny_case(tmp_path, "a", "myops2020")
     for path in folder.iterdir():
-        nib.save(reoriented(nib.load(path), "RAS"), path)
-    case = load_case(files_in_folder(folder, "myops2020"), spec=MYOPS, labels=LAYOUTS["myops2020"].labels)
-    assert case.turn == NO_TURN and case.orientation == "RAS"
+        nib.save(nib.Nifti1Image(np.asarray(nib.load(path).dataobj), np.eye(4)), path)
+    with pytest.warns(UserWarning, match="does not tell where the axes point to.*slices along the last axis"):
+        case = load_case(files_in_folder(folder, "myops2020"), spec=MYOPS, labels=LAYOUTS["myops2020"].labels)
+    assert case.turn == NO_TURN
 
 
 def test_the_identity_has_no_geometry():

@@ -29,7 +29,9 @@ from dmaf_lite.evaluation.predict import (
 )
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.methods.weights import save_weights
-from dmaf_lite.spec import BRATS
+from dmaf_lite.phantom.heart.heart_cohort import write_heart
+from dmaf_lite.phantom.heart.hearts import HeartSettings
+from dmaf_lite.spec import BRATS, MYOPS
 
 TINY = {"width": 4, "levels": 2}
 CARD = {"network": "dmaf_net", "network_options": TINY, "spec": "brats", "spacing": [1.0, 1.0, 1.0],
@@ -228,6 +230,36 @@ def test_one_study_in_48_axis_orders_gives_the_same_voxels(study_in_lps, tmp_pat
     scan = nib.load(files.images["FLAIR"])
     assert written.shape == scan.shape and np.array_equal(written.affine, scan.affine)
     wanted = reoriented(nib.Nifti1Image(np.array([0, 1, 2, 4], np.uint8)[expected.label], expected.affine))
+    assert np.array_equal(np.asarray(written.dataobj), np.asarray(wanted.dataobj))
+
+
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "SLP", "AIR", "PSL", "IRA", "LSA"])
+def test_a_heart_with_its_slices_along_any_axis_gives_the_same_voxels(tmp_path, codes):
+    """The axis of the slices is found by the size of the voxels, and the segmentation has the axes of the file."""
+    write_heart(tmp_path / "raw", 0, 0, HeartSettings(spacing=4.0))
+    torch.manual_seed(0)
+    options = {"width": 2, "levels": 2, "through_plane": False, "kernel_through": 1}
+    net = build_network("baseline", MYOPS, **options).eval()
+    card = CARD | {"network": "baseline", "network_options": options, "spec": "myops", "spacing": [4.0, 4.0, 14.0],
+                   "window": [32, 32, 1]}
+    expected = predict_case(net, card, study_files(tmp_path / "raw" / "train", "myops2020"), layout="myops2020")
+    assert expected.label.any()
+
+    def reoriented(image):
+        return image.as_reoriented(nib.orientations.ornt_transform(
+            nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(tuple(codes))))
+
+    (tmp_path / "study").mkdir()
+    for path in (tmp_path / "raw" / "train").iterdir():
+        nib.save(reoriented(nib.load(path)), tmp_path / "study" / path.name)
+    files = study_files(tmp_path / "study", "myops2020")
+    result = predict_case(net, card, files, layout="myops2020")
+    assert result.volumes_ml == expected.volumes_ml
+    written = nib.load(write_prediction(tmp_path / "out", result, files, card, layout="myops2020"))
+    scan = nib.load(files.images["C0"])
+    assert written.shape == scan.shape and np.allclose(written.affine, scan.affine)
+    values = np.array([0, 200, 500, 600, 1220, 2221], np.int16)[expected.label]
+    wanted = reoriented(nib.Nifti1Image(values, expected.affine))
     assert np.array_equal(np.asarray(written.dataobj), np.asarray(wanted.dataobj))
 
 
