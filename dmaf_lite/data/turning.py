@@ -17,8 +17,8 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 
 from dmaf_lite.data.stacks import slice_axis
 
-# Where the axes of a short-axis stack point to, roughly, in mm to the right, the front and the top of the patient: along
-# a row of the picture to the left and the back, along a column to the feet and the back, along the slices to the base.
+# Where the axes of a short-axis stack point to, roughly, in mm to the patient's right, front and top: along a row of
+# the picture to the left and the back, along a column to the feet and the back, along the slices to the base.
 SHORT_AXIS = np.array([[-1.0, -1.0, 0.0], [0.0, -1.0, -1.0], [1.0, -1.0, 1.0]])
 
 # For every axis of the file: the axis that it becomes, and 1 or -1 for its direction.

@@ -37,7 +37,8 @@ class DmafNetSettings:
     padding: Literal["zeros", "reflect"] = "zeros"  # "reflect": RFNet
     through_plane: bool = True  # False: no stride along the last axis, for few thick slices (MyoPS)
     # Kernels along the last axis: 3, 1, or "auto", nnU-Net's rule: 3 at levels whose voxels are at most twice as long
-    # along it as in plane. `anisotropy` is how much longer they are in the training data: slice distance / pixel.
+    # along it as in plane. `anisotropy` is how much longer they are in the training data: slice distance / pixel. A
+    # training fills it in from the prepared cases (`training/anisotropy.py`).
     kernel_through: Literal["auto", 1, 3] = "auto"
     anisotropy: float = 1.0
 

@@ -29,6 +29,7 @@ from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.methods.weights import save_weights
 from dmaf_lite.objectives.interface import Objective
 from dmaf_lite.objectives.terms import Term, total
+from dmaf_lite.training.anisotropy import network_options
 from dmaf_lite.training.card import describe_run
 from dmaf_lite.training.compilation import compile_blocks
 from dmaf_lite.training.graphs import backward_for
@@ -141,7 +142,8 @@ def train(
                 factors = objective.learning_rate_factors().tolist()
             if first_process and validation and validation.due(step + 1, settings.steps) \
                     and validation.look(net, step + 1):
-                card = describe_run(training_set, to_plain(settings), dtype=dtype, device=run_device)
+                card = describe_run(training_set, to_plain(settings), options=network_options(settings, training_set),
+                                    dtype=dtype, device=run_device)
                 save_weights(validation.best_path, net, card | {"chosen_at_step": step + 1})
             stopping = should_stop is not None and should_stop() and step + 1 < last
             due = (step + 1) % settings.checkpoint_every == 0 or step + 1 == last or stopping
@@ -154,7 +156,8 @@ def train(
 
         net.eval()
         if first_process and last == settings.steps:
-            card = describe_run(training_set, to_plain(settings), dtype=dtype, device=run_device)
+            card = describe_run(training_set, to_plain(settings), options=network_options(settings, training_set),
+                                    dtype=dtype, device=run_device)
             run.finish(net, objective, card | ({"origin": start.origin()} if start else {}))
         wait_for_all()
     return net

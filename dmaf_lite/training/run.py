@@ -36,6 +36,7 @@ from dmaf_lite.methods.objectives import build_objective
 from dmaf_lite.methods.weights import save_weights
 from dmaf_lite.objectives.interface import Objective
 from dmaf_lite.objectives.terms import total
+from dmaf_lite.training.anisotropy import network_options
 from dmaf_lite.training.checkpoint import LAST, load_checkpoint, save_checkpoint
 from dmaf_lite.training.runlog import RunLog
 from dmaf_lite.training.start import freeze
@@ -48,7 +49,7 @@ def build(settings: TrainSettings, training_set: TrainingSet, device: torch.devi
     """Network and objective of a run on a device, with weights drawn on the CPU from torch's generator as it stands."""
     spec = training_set.cohort.spec
     with torch.device("meta" if str(device) == "meta" else "cpu"):  # nothing is drawn for weights without numbers
-        net = build_network(settings.network, spec, **settings.network_options)
+        net = build_network(settings.network, spec, **network_options(settings, training_set))
     objective = build_objective(settings.objective, spec, net, total_steps=settings.steps,
                                 missing_rates=(1 - training_set.availability_rates()).tolist(),
                                 **settings.objective_options)

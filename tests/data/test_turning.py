@@ -88,7 +88,7 @@ def test_a_file_without_geometry_has_the_order_of_the_others(tmp_path):
 
 
 def oblique_stack():
-    """The affine of a short axis of a usual heart: rows to the left and back, columns to the feet, slices to the base."""
+    """The affine of a usual short axis: rows to the left and back, columns to the feet, slices to the base."""
     row, column = np.array([-0.58, -0.81, 0.0]), np.array([0.40, -0.29, -0.87])
     row /= np.linalg.norm(row)
     column -= (column @ row) * row
@@ -122,7 +122,7 @@ def test_a_stack_is_the_same_array_from_all_48_orders_of_its_axes(affine):
 def test_a_stack_of_cubes_keeps_its_last_axis_and_one_without_geometry_everything():
     assert short_axis_turn(np.diag([-1.0, -1.0, 1.2, 1]), (6, 5, 3)) == NO_TURN
     assert short_axis_turn(np.eye(4), (6, 5, 3)) == NO_TURN
-    assert short_axis_turn(np.diag([14.0, -1.5, -1.5, 1]), (3, 6, 5))[0][0] == 2, "its longest voxels are along the first"
+    assert short_axis_turn(np.diag([14.0, -1.5, -1.5, 1]), (3, 6, 5))[0][0] == 2
 
 
 def test_a_heart_without_geometry_is_said(tmp_path):
