@@ -9,7 +9,7 @@ from torch import nn
 
 from dmaf_lite.base.settings import SettingsError
 from dmaf_lite.nn.dmaf_net import DmafNet, baseline_settings, dmaf_net_settings
-from dmaf_lite.peers.adamm.network import AdammNet, adamm_settings
+from dmaf_lite.peers.adamm.network import AdammNet, AdammNetSettings
 from dmaf_lite.peers.mmformer import MMFormer, mmformer_settings
 from dmaf_lite.peers.rfnet import RFNet, rfnet_settings
 from dmaf_lite.spec import DatasetSpec
@@ -27,7 +27,7 @@ NETWORKS = {
     "dmaf_net": Kind(DmafNet, dmaf_net_settings),
     "rfnet": Kind(RFNet, rfnet_settings),
     "mmformer": Kind(MMFormer, mmformer_settings),
-    "adamm": Kind(AdammNet, adamm_settings),
+    "adamm": Kind(AdammNet, AdammNetSettings),
 }
 
 

@@ -97,9 +97,9 @@ FORMS = {
     "rfnet_original": PublishedForm("rfnet", {"preset": "original"}, _RFNET, 80),
     "rfnet_passion": PublishedForm("rfnet", {"preset": "passion"}, _RFNET, 80),
     "mmformer_original": PublishedForm(
-        "mmformer", {"preset": "original", "scrambled_tokens": True}, _MMFORMER, 128,
+        "mmformer", {"preset": "original", "faithful": True}, _MMFORMER, 128,
         dead=tuple(f"{m}_decode_conv.{part}" for m in MODALITIES for part in ("weight", "bias"))),
-    "mmformer_passion": PublishedForm("mmformer", {"preset": "passion", "scrambled_tokens": True}, _MMFORMER, 80),
+    "mmformer_passion": PublishedForm("mmformer", {"preset": "passion", "faithful": True}, _MMFORMER, 80),
 }
 
 

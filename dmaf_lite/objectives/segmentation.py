@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +40,6 @@ from dmaf_lite.objectives.terms import Term
 # probability that a float32 softmax of sensible logits gives.
 TINY = 1e-7
 
-WEIGHTINGS = ("rarity", "none")
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,8 @@ class LabelStats:
         Raises:
             ValueError: If the label is not an integer map of four axes, or for another weighting.
         """
-        check_choice("weighting", weighting, WEIGHTINGS)
+        if weighting not in ("rarity", "none"):
+            raise ValueError(f"weighting is {weighting!r}; expected rarity or none")
         if label.ndim != 4 or label.is_floating_point() or label.is_complex():
             raise ValueError(f"a label must be integer [B, D, H, W], got {label.dtype} of shape {tuple(label.shape)}; "
                              "convert it with .long() and drop one-hot or channel axes")
@@ -137,32 +137,26 @@ def weighted_cross_entropy(log_probabilities: Tensor, label: LabelStats) -> Tens
 
 
 def segmentation_loss(logits: Tensor, label: Tensor | LabelStats, *, clip: float | None = None,
-                      upsample: str = "probabilities", smooth: float = 0.0) -> Tensor:
+                      smooth: float = 0.0) -> Tensor:
     """L_seg = weighted cross-entropy + Dice, one value per study, in float32.
 
     Args:
-        logits: [B, K, d, h, w], at the label's size or smaller (a deep head).
+        logits: [B, K, d, h, w], at the label's size or smaller (a deep head): there the probabilities are
+            interpolated, as the published codes do, not the logits.
         label: Integer [B, D, H, W], or its statistics.
         clip: None, or the floor of the probabilities inside the logarithm (the published codes: 0.005).
-        upsample: What is interpolated when the logits are smaller than the label: ``"probabilities"`` (softmax
-            first, as the published codes do) or ``"logits"``.
         smooth: Of the Dice.
-
-    Raises:
-        ValueError: For another ``upsample``.
     """
-    if upsample not in ("probabilities", "logits"):
-        raise ValueError(f"upsample is {upsample!r}; expected 'probabilities' or 'logits'")
     stats = label if isinstance(label, LabelStats) else LabelStats.of(label, logits.shape[1])
     size = stats.one_hot.shape[2:]
     logits = logits.float()  # sums over a million voxels, and a logarithm
-    if logits.shape[2:] == size or upsample == "logits":
-        log_probabilities = F.log_softmax(_resize(logits, size), dim=1)
+    if logits.shape[2:] == size:
+        log_probabilities = F.log_softmax(logits, dim=1)
         probabilities = log_probabilities.exp()
         if clip is not None:
             log_probabilities = probabilities.clamp(clip, 1).log()
     else:
-        probabilities = _resize(F.softmax(logits, dim=1), size)
+        probabilities = trilinear(F.softmax(logits, dim=1), size, align_corners=True)
         log_probabilities = probabilities.clamp(TINY if clip is None else clip, 1).log()
     return weighted_cross_entropy(log_probabilities, stats) + dice_loss(probabilities, stats, smooth=smooth)
 
@@ -177,11 +171,6 @@ def deep_supervision_loss(deep_logits: Sequence[Tensor], label: LabelStats, **fo
     return torch.stack(losses).sum(0)
 
 
-def _resize(maps: Tensor, size: torch.Size) -> Tensor:
-    """Trilinear up to `size`, corners aligned as in the published codes; the maps themselves where they fit."""
-    return maps if maps.shape[2:] == size else trilinear(maps, size, align_corners=True)
-
-
 @checked
 class PlainSettings:
     """Settings of the segmentation terms.
@@ -191,29 +180,19 @@ class PlainSettings:
 
     Attributes:
         clip: Floor of the probabilities inside the logarithm; None is the stable form (ours), 0.005 the published.
-        upsample: What a deep head interpolates, ``"probabilities"`` or ``"logits"``.
         weighting: Class weights of the cross-entropy: ``"none"`` (ours) or ``"rarity"``, the published 1 - N_c / V.
         smooth: Of the Dice; 1 (ours) also judges crops without tumour, 0 is the published form.
     """
 
     clip: float | None = None
-    upsample: str = "probabilities"
-    weighting: str = "none"
+    weighting: Literal["none", "rarity"] = "none"
     smooth: float = 1.0
 
     def __post_init__(self) -> None:
-        check_choice("weighting", self.weighting, WEIGHTINGS)
         if self.smooth < 0:
             raise ValueError(f"smooth is {self.smooth}; expected 0 or more")
-        check_choice("upsample", self.upsample, ("probabilities", "logits"))
         if self.clip is not None and not 0 < self.clip < 1:
             raise ValueError(f"clip is {self.clip}; expected None or a probability between 0 and 1")
-
-
-def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    """Refuse a setting that is not one of its choices."""
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
 
 
 def segmentation_terms(prediction: Prediction, stats: LabelStats, settings: PlainSettings) -> dict[str, Term]:
@@ -221,7 +200,7 @@ def segmentation_terms(prediction: Prediction, stats: LabelStats, settings: Plai
 
     Deep heads and unimodal predictions that the network does not give are left out.
     """
-    form = {"clip": settings.clip, "upsample": settings.upsample, "smooth": settings.smooth}
+    form = {"clip": settings.clip, "smooth": settings.smooth}
     terms = {"seg": Term(segmentation_loss(prediction.logits, stats, **form))}
     if prediction.deep_logits:
         terms["deep"] = Term(deep_supervision_loss(prediction.deep_logits, stats, **form))

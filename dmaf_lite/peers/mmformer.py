@@ -10,7 +10,7 @@ The grid of tokens is part of the weights (learned positions): a crop is ``16 gr
 
 Where this differs from the released code: there the tokens come out of the last transformer modality by modality and
 are *viewed* as a grid, so that cell r holds tokens M r .. M r + M - 1 of one modality, at a place that is not theirs.
-Here every cell gets the tokens of its own place, of all modalities.  ``scrambled_tokens=True`` gives the released
+Here every cell gets the tokens of its own place, of all modalities.  ``faithful=True`` gives the released
 behaviour; published weights were trained with it and need it.
 
 Presets: `passion` (80^3, 35,599,184 parameters) and `original` (128^3, 36,391,760: the released 36,654,416 without the
@@ -61,7 +61,7 @@ class MMFormerSettings:
         heads: Of the attention; they divide the width of a token.
         hidden: Of the feed-forward part.
         dropout: Everywhere in the transformers.
-        scrambled_tokens: The released arrangement of the tokens, see above.
+        faithful: The released arrangement of the tokens, see above.
         through_plane: False: for single slices. No kernel and no stride along the last axis, and a crop is one voxel
             wide there: the learned positions of the tokens are those of a plane.
     """
@@ -72,7 +72,7 @@ class MMFormerSettings:
     heads: int = 8
     hidden: int = 4096
     dropout: float = 0.1
-    scrambled_tokens: bool = False
+    faithful: bool = False
     through_plane: bool = True
 
     def __post_init__(self) -> None:
@@ -184,7 +184,7 @@ class TokenFusion(nn.Module):
 
     def __init__(self, settings: MMFormerSettings, modalities: int) -> None:
         super().__init__()
-        self.grid, self.scrambled = settings.tokens, settings.scrambled_tokens
+        self.grid, self.scrambled = settings.tokens, settings.faithful
         self.transformer = TransformerLayer(settings)
         self.reduce = Conv(modalities * settings.token_width, settings.token_width, 1)
 

@@ -10,15 +10,15 @@ chi asks the weak modalities for two tasks more, beta and omega balance who lear
 The students are decoded in one batched pass, a row for each modality of each study with at least two; with one
 modality the student is the teacher, and k = pi = rho = 0.
 
-Ours differs from the released code where that has defects (table of spec peers, section 6).  Each is a setting, and
-``faithful=True`` switches on all of them:
+Ours differs from the released code where that has defects (table of spec peers, section 6).  ``faithful=True``
+brings all of them back; the settings among them hold where they are written out:
 
 =====================  ==============================================================================================
-``nan_preference``     a study with one modality gives 0 / 0, and chi is off for its whole batch (4)
-``batch_classes``      a class that one study of the batch lacks gives no prototype to anybody (5)
-``batch_sum``          sum over the batch, omega by steps per epoch: larger batches weigh distillation less (6)
+study                  one with a single modality gives 0 / 0, and chi is off for its whole batch (4)
+class                  one that a study of the batch lacks gives no prototype to anybody (5)
+batch                  sum over the batch, omega by steps per epoch: larger batches weigh distillation less (6)
+rarity                 omega from the table although imbalanced+drop takes away more (8)
 ``distances``          ``"cases"``; ``"steps"`` in the conditions other than imbalanced, to be named beside it (7)
-``rarity: table``      omega from the table although imbalanced+drop takes away more (8)
 ``clip: 0.005``        no gradient from confident errors; KD of numbers that do not sum to 1 (14)
 ``weighting, smooth``  not defects: the published cross-entropy and Dice, see `segmentation.py`
 =====================  ==============================================================================================
@@ -51,9 +51,8 @@ from dmaf_lite.peers.preference import PreferenceSettings, RelativePreference
 from dmaf_lite.peers.self_distillation import pixel_gap, similarity_gap
 from dmaf_lite.spec import DatasetSpec
 
-# The released code; `distances` is that of the condition imbalanced.
-RELEASED = {"weighting": "rarity", "smooth": 0.0, "clip": 0.005, "nan_preference": True, "batch_classes": True,
-            "batch_sum": True, "distances": "cases", "rarity": "table"}
+# Settings of the released code; `distances` is that of the condition imbalanced.
+RELEASED = {"weighting": "rarity", "smooth": 0.0, "clip": 0.005, "distances": "cases"}
 
 
 @checked
@@ -65,8 +64,8 @@ class PassionSettings(PlainSettings, PreferenceSettings):
         lambda_unimodal, lambda_pixel, lambda_proto: Weights of the three terms per modality, as published.
         task_wise: chi; without it every modality has all tasks.
         balance: beta; without it every modality weighs 1, and beta is tracked all the same.
-        batch_classes, batch_sum: Defects of the released code, see above; a batch is what one process holds at once.
-        faithful: The released form, `RELEASED`, for everything that is not written out.
+        faithful: The released form: the defects above (a batch is what one process holds at once), and `RELEASED` for
+            every setting that is not written out.
     """
 
     temperature: float = 4.0
@@ -75,9 +74,6 @@ class PassionSettings(PlainSettings, PreferenceSettings):
     lambda_proto: float = 0.1
     task_wise: bool = True
     balance: bool = True
-    batch_classes: bool = False
-    batch_sum: bool = False
-    faithful: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -136,8 +132,8 @@ class PassionObjective(Objective):
         terms = segmentation_terms(prediction, stats, s)
         pixel, proto, distance = self.distil(net, features, prediction, stats)
         # Also in a step without any student: every process must take part in the exchange.
-        there = features.pairs.to_dense(torch.ones_like(features.pairs.study, dtype=distance.dtype))
-        chi = self.preference(distance, there)
+        available = features.pairs.to_dense(torch.ones_like(features.pairs.study, dtype=distance.dtype))
+        chi = self.preference(distance, available)
         beta = self.preference.beta.clone() if s.balance else 1.0  # a copy: a later update must not reach the graph
         omega = self.preference.omega.clone()
         tasks = chi if s.task_wise else 1.0
@@ -145,7 +141,7 @@ class PassionObjective(Objective):
             terms["unimodal"] = Term(terms["unimodal"].value, s.lambda_unimodal * tasks * beta * omega)
         terms["pixel"] = Term(pixel, s.lambda_pixel * beta * omega)
         terms["proto"] = Term(proto, s.lambda_proto * tasks * omega)
-        if s.batch_sum:
+        if s.faithful:
             # The sum, B times our mean, meets an omega by steps per epoch, 1 / B of ours, in all terms but these.
             terms |= {name: Term(terms[name].value, float(len(batch.label))) for name in ("seg", "deep")
                       if name in terms}
@@ -168,7 +164,7 @@ class PassionObjective(Objective):
         pixel = pixel_gap(alone.logits, prediction.logits, pairs.study, size, **form)
         for level, (ours, theirs) in enumerate(zip(alone.deep_logits or (), prediction.deep_logits or (), strict=True)):
             pixel = pixel + 2.0 ** -(level + 1) * pixel_gap(ours, theirs, pairs.study, size, **form)
-        if s.batch_classes:
+        if s.faithful:
             present = present.all(0, keepdim=True).expand_as(present)
         proto, distance = similarity_gap(alone.decoder_features, teacher, stats.one_hot, present, pairs.study)
         return pairs.to_dense(pixel), pairs.to_dense(proto), pairs.to_dense(distance)

@@ -20,6 +20,7 @@ Taught in lesson 11.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,43 +28,34 @@ from torch import Tensor, nn
 from dmaf_lite.base.processes import sum_over_processes
 from dmaf_lite.base.settings import checked
 from dmaf_lite.objectives.monitor import start_weights
-from dmaf_lite.objectives.segmentation import check_choice
+
+# Of the balance, as published.
+GROWTH = 1.5  # factor on eta at epochs 0, GROWTH_EVERY, 2 GROWTH_EVERY, ...
+GROWTH_EVERY = 100
+LOW, HIGH = 0.1, 4.0  # bounds of beta before it is normalised
 
 
 @checked
 class PreferenceSettings:
-    """Constants of the balance, as published, and how distances and rarity are counted.
+    """The step of the balance, and how distances and rarity are counted.
 
     Attributes:
         eta: Step of beta per epoch and unit of preference, before it grows.
-        growth: Factor on eta at epochs 0, `growth_every`, 2 `growth_every`, ...
-        growth_every: Epochs.
-        low, high: Bounds of beta before it is normalised.
         distances: What an epoch's sum of distances is divided by: ``"students"``, the studies where m takes part
             (ours); ``"cases"``, all that have m, also those that have nothing else and add 0 (released, condition
             imbalanced); ``"steps"`` (released, other conditions): a rare modality then looks close and loses weight.
-        rarity: omega from what has been drawn so far, ``"counted"`` (ours; the table's in the first epoch), or
-            ``"table"``, which misses that imbalanced+drop takes away more than the table does.
-        nan_preference: Keep 0 / 0 of a study with one modality: it switches chi off for the whole batch.
+        faithful: Two defects of the released code: 0 / 0 of a study with one modality is kept and switches chi off
+            for the whole batch; omega stays that of the table, where ours counts what has been drawn so far (the
+            table's in the first epoch), since imbalanced+drop takes away more than the table does.
     """
 
     eta: float = 0.01
-    growth: float = 1.5
-    growth_every: int = 100
-    low: float = 0.1
-    high: float = 4.0
-    distances: str = "students"
-    rarity: str = "counted"
-    nan_preference: bool = False
+    distances: Literal["students", "cases", "steps"] = "students"
+    faithful: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("distances", self.distances, ("students", "cases", "steps"))
-        check_choice("rarity", self.rarity, ("counted", "table"))
-        if self.eta < 0 or self.growth <= 0 or self.growth_every < 1:
-            raise ValueError(f"eta, growth and growth_every are {self.eta}, {self.growth} and {self.growth_every}; "
-                             "expected 0 or more, above 0, and 1 or more")
-        if not 0 < self.low <= 1 <= self.high:
-            raise ValueError(f"low and high are {self.low} and {self.high}; expected 0 < low <= 1 <= high")
+        if self.eta < 0:
+            raise ValueError(f"eta is {self.eta}; expected 0 or more")
 
 
 def relative_distance(distance: Tensor, available: Tensor, *, nan_preference: bool = False) -> Tensor:
@@ -90,7 +82,7 @@ def relative_preference(distance: Tensor) -> Tensor:
     return torch.where(known & (mean > 0), 1 - distance / mean, 0)
 
 
-def balanced(beta: Tensor, preference: Tensor, eta: Tensor | float, *, low: float = 0.1, high: float = 4.0) -> Tensor:
+def balanced(beta: Tensor, preference: Tensor, eta: Tensor | float, *, low: float = LOW, high: float = HIGH) -> Tensor:
     """beta [M] after one epoch: less for who is ahead, clipped, then of the length of (1, ..., 1)."""
     moved = (beta - eta * preference).clamp(low, high)
     return moved * len(beta) ** 0.5 / torch.linalg.vector_norm(moved)
@@ -139,9 +131,9 @@ class RelativePreference(nn.Module):
             available: [B, M], 1 or 0, on the same device.
         """
         distance, available = distance.detach().float(), available.float()
-        rho = relative_distance(distance, available, nan_preference=self.settings.nan_preference).sum(0)
-        company = available * (available.sum(1, keepdim=True) >= 2)
-        sums = torch.stack([rho, distance.sum(0), company.sum(0), available.sum(0),
+        rho = relative_distance(distance, available, nan_preference=self.settings.faithful).sum(0)
+        is_student = available * (available.sum(1, keepdim=True) >= 2)
+        sums = torch.stack([rho, distance.sum(0), is_student.sum(0), available.sum(0),
                             torch.full_like(rho, len(distance))])
         if self.training:
             sum_over_processes(sums)  # every process then sees one large batch
@@ -163,9 +155,9 @@ class RelativePreference(nn.Module):
         mean = torch.where(count > 0, self.distance_sum / count.clamp(min=1), torch.nan)
         self.gap.copy_(mean.nan_to_num(0))
         self.preference.copy_(relative_preference(mean))
-        eta = s.eta * s.growth ** (self.epoch // s.growth_every + 1).to(self.beta.dtype)
-        self.beta.copy_(balanced(self.beta, self.preference, eta, low=s.low, high=s.high))
-        if s.rarity == "counted":
+        eta = s.eta * GROWTH ** (self.epoch // GROWTH_EVERY + 1).to(self.beta.dtype)
+        self.beta.copy_(balanced(self.beta, self.preference, eta))
+        if not s.faithful:
             self.omega.copy_(torch.where(self.drawn_cases > 0, self.drawn_studies / self.drawn_cases.clamp(min=1),
                                          self.omega))
         for total in (self.distance_sum, self.student_count, self.case_count, self.step_count):

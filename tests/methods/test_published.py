@@ -130,7 +130,7 @@ def test_dead_tensors_are_said_and_the_arrangement_of_tokens_is_demanded(tmp_pat
     assert load_published(tmp_path / "w.pth", net, "mmformer_original") == list(form.dead)
     assert torch.equal(net.encoders[3].position, state["t2_pos"])
     ours = build_network("mmformer", BRATS, preset="original", **small)
-    with pytest.raises(PublishedError, match="setting scrambled_tokens is False, expected True"):
+    with pytest.raises(PublishedError, match="setting faithful is False, expected True"):
         load_published(tmp_path / "w.pth", ours, "mmformer_original")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -147,15 +148,13 @@ def test_deep_heads_weigh_half_a_quarter_an_eighth():
     torch.testing.assert_close(deep_supervision_loss(heads, stats), expected)
 
 
-def test_order_of_softmax_and_upsampling_is_a_setting_that_matters():
+def test_of_a_deep_head_the_probabilities_are_interpolated_not_the_logits():
     torch.manual_seed(0)
     deep, label = 4 * torch.randn(1, 4, 2, 2, 2), torch.randint(4, (1, 4, 4, 4))
-    first, second = (segmentation_loss(deep, label, upsample=how) for how in ("probabilities", "logits"))
-    resized = F.interpolate(deep, (4, 4, 4), mode="trilinear", align_corners=True)
-    torch.testing.assert_close(second, segmentation_loss(resized, label))
-    assert (first - second).abs() > 1e-3
-    with pytest.raises(ValueError, match="upsample"):
-        segmentation_loss(deep, label, upsample="labels")
+    resize = partial(F.interpolate, size=(4, 4, 4), mode="trilinear", align_corners=True)
+    loss = segmentation_loss(deep, label)
+    torch.testing.assert_close(loss, segmentation_loss(resize(deep.softmax(1)).log(), label))
+    assert (loss - segmentation_loss(resize(deep), label)).abs() > 1e-3
 
 
 def make_prediction(available: list[list[bool]], *, training: bool = True) -> Prediction:
@@ -200,7 +199,7 @@ def test_plain_objective_holds_no_encoder_back():
     assert objective.learning_rate_factors().tolist() == [1, 1, 1, 1]
 
 
-@pytest.mark.parametrize("wrong", [{"clip": 0.0}, {"clip": 1.5}, {"upsample": "both"}])
+@pytest.mark.parametrize("wrong", [{"clip": 0.0}, {"clip": 1.5}, {"weighting": "both"}])
 def test_settings_are_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         PlainSettings(**wrong)

@@ -106,7 +106,7 @@ def test_the_arrangement_changes_the_answer_but_no_weight():
     nets = []
     for scrambled in (False, True):
         torch.manual_seed(0)
-        nets.append(build_network("mmformer", BRATS, scrambled_tokens=scrambled, **SMALL).eval())
+        nets.append(build_network("mmformer", BRATS, faithful=scrambled, **SMALL).eval())
     assert all(torch.equal(a, b) for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True))
     images = torch.randn(1, 4, 32, 32, 32)
     a, b = (net(images, torch.ones(1, 4).bool()).logits for net in nets)

@@ -68,7 +68,7 @@ def test_weak_is_who_is_farther_away_than_the_mean_of_its_study():
 def test_a_study_with_one_modality_says_nothing_unless_the_defect_is_on():
     step = step_of([[0.3, 0.1, 0.2, 0.9], [0.5, 0, 0, 0]], [[1, 1, 1, 0], [1, 0, 0, 0]])
     assert RelativePreference(RATES)(*step).tolist() == [1, 0, 0, 0]
-    faulty = RelativePreference(RATES, PreferenceSettings(nan_preference=True))
+    faulty = RelativePreference(RATES, PreferenceSettings(faithful=True))
     assert faulty(*step).tolist() == [0, 0, 0, 0]
     assert faulty(*step_of([[0.3, 0.1, 0.2, 0.9]], [[1, 1, 1, 0]])).tolist() == [1, 0, 0, 0]
     for preference in (RelativePreference(RATES), faulty):  # alone in the batch: no difference
@@ -112,9 +112,9 @@ def test_a_modality_that_was_not_a_student_keeps_its_balance():
     torch.testing.assert_close(preference.beta, torch.ones(4))
 
 
-def test_rarity_is_counted_from_what_was_drawn_unless_the_table_is_asked_for():
-    for rarity, expected in (("counted", [4 / 3, 4 / 2, 4 / 4, 1 / 0.2]), ("table", [1 / 0.4, 1 / 0.6, 1 / 0.8, 5])):
-        preference = RelativePreference(RATES, PreferenceSettings(rarity=rarity))
+def test_rarity_is_counted_from_what_was_drawn_unless_the_released_form_is_asked_for():
+    for faithful, expected in ((False, [4 / 3, 4 / 2, 4 / 4, 1 / 0.2]), (True, [1 / 0.4, 1 / 0.6, 1 / 0.8, 5])):
+        preference = RelativePreference(RATES, PreferenceSettings(faithful=faithful))
         preference(*step_of([[0.1] * 4] * 2, [[1, 1, 1, 0], [1, 0, 1, 0]]))
         torch.testing.assert_close(preference.omega, torch.tensor([1 / 0.4, 1 / 0.6, 1 / 0.8, 1 / 0.2]))
         preference.end_epoch()
@@ -172,8 +172,7 @@ def test_two_processes_agree_with_one_that_saw_both_batches(tmp_path: Path):
     assert not torch.equal(together.beta, torch.ones(4))
 
 
-@pytest.mark.parametrize("wrong", [{"distances": "epochs"}, {"rarity": "csv"}, {"eta": -1.0}, {"low": 0.0},
-                                   {"high": 0.5}, {"growth_every": 0}])
+@pytest.mark.parametrize("wrong", [{"distances": "epochs"}, {"faithful": "no"}, {"eta": -1.0}])
 def test_settings_are_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         PreferenceSettings(**wrong)

@@ -8,9 +8,10 @@ was assigned to it (spec adamm, section 3.1, also for what is ours):
     v_k = \frac{\sum_n P_{kn} r_{nk}}{\sum_n P_{kn} + 10^{-9}}
 
 The graphs of the specific map (c) and of the general one (g) exchange messages, are refined by attention, and
-the nodes are spread over the voxels again.  Three places differ between the released code and its figures; each is
-a setting of `GARM` ("ours" first): the node memory transposed or merely reshaped, which scrambles nodes and
-channels; messages across the graphs or each graph with itself; attention masked by the adjacency or not.
+the nodes are spread over the voxels again.  The released code differs from its figures in four places; `GARM` follows
+the figures, or with ``faithful=True`` the code: the node memory merely reshaped, which scrambles nodes and channels,
+not transposed; messages of each graph with itself, not across; attention to all nodes, not to neighbours; scores
+scaled by the number of nodes, not of channels.
 
 Nodes are rows here, [B, K, C], where the specification writes columns.  Taught in lesson 11.
 """
@@ -152,22 +153,18 @@ class GARM(nn.Module):
 
     Args:
         channels: C.
-        node_layout: ``"transpose"`` or ``"reshape"``, see `align_nodes`.
-        cross_graph: ``"cross"`` or ``"own"``, see `cross_messages`.
-        gat_adjacency: Whether attention is kept to neighbours; False as released, where the argument is ignored.
-        attention_scale: ``"channels"`` or ``"nodes"``, see `NodeAttention`.
-        norm: ``"group"`` or ``"batch"``.
+        faithful: With the four defects of the released code, see above, and batch norm instead of group norm.
     """
 
-    def __init__(self, channels: int, *, node_layout: str, cross_graph: str, gat_adjacency: bool,
-                 attention_scale: str, norm: str) -> None:
+    def __init__(self, channels: int, *, faithful: bool = False) -> None:
         super().__init__()
-        self.cross_graph, self.gat_adjacency = cross_graph, gat_adjacency
-        self.align_specific = NodeAlignment(channels, NODES, layout=node_layout)
-        self.align_general = NodeAlignment(channels, NODES, layout=node_layout)
+        layout, norm = ("reshape", "batch") if faithful else ("transpose", "group")
+        self.faithful = faithful
+        self.align_specific = NodeAlignment(channels, NODES, layout=layout)
+        self.align_general = NodeAlignment(channels, NODES, layout=layout)
         self.contour = nn.Sequential(nn.Conv1d(channels, channels, 1, bias=False), make_norm(norm, channels), nn.ReLU())
         self.message = nn.Linear(channels, channels, bias=False)
-        self.attention = NodeAttention(channels, scale=attention_scale)
+        self.attention = NodeAttention(channels, scale="nodes" if faithful else "channels")
         self.reproject = ConvNormAct(channels, norm)
         self.merge = nn.Sequential(ConvNormAct(channels, norm), nn.Conv3d(channels, channels, 1))
 
@@ -182,8 +179,8 @@ class GARM(nn.Module):
         c, p_c = self.align_specific(f_c)
         g, p_g = self.align_general(f_g)
         c = self.contour(c.mT).mT
-        c, g = map(self.message, cross_messages(c, g, form=self.cross_graph))
-        inside, joint = adjacency(c, g) if self.gat_adjacency else (None, None)
+        c, g = map(self.message, cross_messages(c, g, form="own" if self.faithful else "cross"))
+        inside, joint = (None, None) if self.faithful else adjacency(c, g)
         c, g = self.attention(c, inside), self.attention(g, inside)
         refined = self.attention(torch.cat([c, g], 1), joint)[:, NODES:]
         return refined.mT @ fuse_assignments(p_c, p_g)

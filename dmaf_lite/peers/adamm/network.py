@@ -6,8 +6,8 @@ r"""AdaMM (arXiv 2509.15017): one U-Net for all sets of scans, with small adapte
 Written from the formulas of spec adamm, sections 2 and 3.  The scans are fused in the first convolution, so the
 features depend on which of them are there: encode anew for every subset.
 
-Presets: `faithful` is the released code with its known defects, `fixed` repairs them (each is a setting).  What that
-code declares and never uses is left out: 316,694 of its 7,101,885 parameters, namely the adapters for "no scan at
+``faithful=True`` is the released code with its known defects; without it they are repaired.  What that code
+declares and never uses is left out: 316,694 of its 7,101,885 parameters, namely the adapters for "no scan at
 all" (134,288) and GARM's modules outside the forward pass (182,406).  The teacher has neither adapters nor GARM here.
 
 Taught in lesson 11.
@@ -16,54 +16,45 @@ Taught in lesson 11.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import model_validator
 from torch import Tensor, nn
 
-from dmaf_lite.base.settings import checked, choose
+from dmaf_lite.base.settings import checked, is_written, with_defaults
 from dmaf_lite.nn.contract import Features, Pairs, Prediction
 from dmaf_lite.peers.adamm.adapters import MaskGroups, adapter_bank
 from dmaf_lite.peers.adamm.garm import GARM
-from dmaf_lite.peers.adamm.presence import GATES, PresenceHead, class_logits
+from dmaf_lite.peers.adamm.presence import PresenceHead, class_logits
 from dmaf_lite.spec import DatasetSpec
 
 
 @checked
 class AdammNetSettings:
-    """Shape of the network and the places where released code and figures differ; defaults: `fixed`.
+    """Shape of the network, and whether it has the defects of the released code.
 
     Attributes:
         width: C, a multiple of 8 (group norm); levels have C, 2 C, 4 C, 8 C channels.
-        node_layout, cross_graph, gat_adjacency, attention_scale: Of `GARM`.
-        norm: ``"group"`` or ``"batch"``, in GARM and the presence head; the U-Net itself is group-normed.
-        gate: ``"soft"``, ``"hard"`` or ``"none"``, see `presence.py`. It holds no weights: to score without it, give a
-            trained network ``net.settings = replace(net.settings, gate="none")``.
+        gate: See `presence.py`. It holds no weights: to score without it, give a trained network
+            ``net.settings = replace(net.settings, gate="none")``.
+        faithful: The defects of the released code: those of `GARM`, batch norm there and in the presence head (the
+            U-Net itself is group-normed), and the hard gate where none is written out.
     """
 
     width: int = 16  # published
-    node_layout: str = "transpose"
-    cross_graph: str = "cross"
-    gat_adjacency: bool = True
-    attention_scale: str = "channels"
-    norm: str = "group"
-    gate: str = "soft"
+    gate: Literal["soft", "hard", "none"] = "soft"
+    faithful: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _faithful(cls, given: Any) -> Any:
+        return with_defaults(given, {"gate": "hard"}) if is_written(given, "faithful") is True else given
 
     def __post_init__(self) -> None:
         if self.width < 8 or self.width % 8:
             raise ValueError(f"width is {self.width}; expected a multiple of 8, for the eight groups of the norms")
-        choices = {"node_layout": ("transpose", "reshape"), "cross_graph": ("cross", "own"), "norm": ("group", "batch"),
-                   "attention_scale": ("channels", "nodes"), "gate": GATES}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}")
-
-
-PRESETS = {
-    "fixed": AdammNetSettings(),
-    "faithful": AdammNetSettings(node_layout="reshape", cross_graph="own", gat_adjacency=False, attention_scale="nodes",
-                              norm="batch", gate="hard"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +149,10 @@ class AdammNet(nn.Module):
     encode_depends_on_availability = True
     encoders = ()
 
-    def __init__(self, spec: DatasetSpec, settings: AdammNetSettings = PRESETS["fixed"], *,
+    def __init__(self, spec: DatasetSpec, settings: AdammNetSettings | None = None, *,
                  adapters: bool = True) -> None:
         super().__init__()
+        settings = settings or AdammNetSettings()
         self.spec, self.settings, self.classes = spec, settings, len(spec.classes)
         w = settings.width
         self.channels, self.stride = (w, 2 * w, 4 * w, 8 * w), (8, 8, 8)
@@ -173,15 +165,12 @@ class AdammNet(nn.Module):
         self.dropout = nn.Dropout(0.2)
         self.reduce = nn.ModuleList(nn.Conv3d(2 * c, c, 1) for c in (4 * w, 2 * w, w))
         self.merge = nn.ModuleList((ResidualBlock(4 * w), ResidualBlock(2 * w)))
-        self.presence = PresenceHead(w, self.classes - 1, settings.norm)
+        self.presence = PresenceHead(w, self.classes - 1, "batch" if settings.faithful else "group")
         # One sigmoid per class, the background's last as released; that one enters no loss and no metric.
         self.head = nn.Conv3d(w, self.classes, 1)
         self.last = ResidualBlock(w)
         self.bank = adapter_bank(spec, w) if adapters else nn.ModuleDict()
-        self.garm = GARM(
-            8 * w, node_layout=settings.node_layout, cross_graph=settings.cross_graph, norm=settings.norm,
-            gat_adjacency=settings.gat_adjacency, attention_scale=settings.attention_scale,
-        ) if adapters else None
+        self.garm = GARM(8 * w, faithful=settings.faithful) if adapters else None
 
     def encode(self, images: Tensor, available: Tensor) -> AdammFeatures:
         """images float[B, M, D, H, W], available bool[B, M] -> features of exactly these masks.
@@ -199,8 +188,8 @@ class AdammNet(nn.Module):
             raise ValueError(f"images are {tuple(images.shape[:2])} studies x modalities, "
                              f"the availability table is {tuple(pairs.available.shape)}")
         groups = MaskGroups.of(pairs.available, images.device)
-        there = pairs.available.to(images.device, non_blocking=True)[:, :, None, None, None]
-        c1 = self.enter(torch.where(there, images, 0))
+        available = pairs.available.to(images.device, non_blocking=True)[:, :, None, None, None]
+        c1 = self.enter(torch.where(available, images, 0))
         c2 = self.refine[0](self._adapt(self.down[0](c1), groups, "encoder", 0))
         d2 = self.down[1](c2)
         a2 = self._adapt(d2, groups, "encoder", 1)
@@ -257,8 +246,3 @@ class AdammNet(nn.Module):
         own = self.bank[key]
         specific = self.dropout(own.fuse_bottleneck(torch.cat([own.fuse_style(adapted), a4], 1)))
         return self.garm(specific, general)
-
-
-def adamm_settings(*, preset: str = "fixed", **options: object) -> AdammNetSettings:
-    """AdaMM's settings of a preset, with single ones replaced."""
-    return choose(PRESETS, preset, options)

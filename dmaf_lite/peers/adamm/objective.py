@@ -9,15 +9,14 @@ style of either, y the label, z which lesion classes are in the crop, c over les
     + \mathrm{BCE}(q^T, z) + \mathrm{BCE}(q^S, z) + L_{style} + 2 \cdot 10^{-4}\, L_{adv} + L_D,
     \qquad R = \sum_c (1 + |q_c - z_c|)\, D(p_c, y_c)
 
-Where the released code has defects this differs from it (ours).  Each is a setting; ``faithful=True`` sets all of them:
+Where the released code has defects this differs from it (ours).  ``faithful=True`` brings all of them back; the
+settings among them hold where they are written out:
 
-===========================  ========================================================================================
-``smooth: 0, voxel: 0``      no term says anything against false positives where a class is absent
-``style: slices``            style compared over slices, not layers; ``lambda_style: 100`` belongs to it
-``lambda_style_gram: 1e-4``  a Gram loss that is numerically 0
-``discriminator: released``  takes crops of 128 x 192 x 128 and more only
-``reset_discriminator``      its optimiser forgets everything before each step
-===========================  ========================================================================================
+* ``smooth: 0, voxel: 0``: no term says anything against false positives where a class is absent;
+* style is compared over slices, not layers, and ``lambda_style: 100`` belongs to that;
+* a Gram loss on the style map that is numerically 0;
+* ``discriminator: released`` takes crops of 128 x 192 x 128 and more only;
+* the discriminator's optimiser forgets everything before each step.
 
 Ours as well: where a case lacks a scan of its own, the teacher sees those that exist, zeros for the others; masks are
 drawn per study, not per batch; AdamW with the kit's schedule, also for the discriminator; the ramp runs over steps.
@@ -29,7 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -38,18 +37,18 @@ from torch import Tensor, nn
 
 from dmaf_lite.base.settings import checked, is_written, with_defaults
 from dmaf_lite.objectives.interface import Objective
-from dmaf_lite.objectives.segmentation import LabelStats, check_choice, sum_over_voxels
+from dmaf_lite.objectives.segmentation import LabelStats, sum_over_voxels
 from dmaf_lite.objectives.terms import Term
-from dmaf_lite.peers.adamm.discriminator import FORMS, StyleDiscriminator, fooling_loss, telling_apart_loss
+from dmaf_lite.peers.adamm.discriminator import StyleDiscriminator, fooling_loss, telling_apart_loss
 from dmaf_lite.peers.adamm.network import AdammFeatures, AdammNet, AdammPrediction
 from dmaf_lite.peers.adamm.style_gap import layer_style_gap, slice_style_gap, style_gram_gap
 from dmaf_lite.spec import DatasetSpec
 
-STYLES = {"layers": layer_style_gap, "slices": slice_style_gap}
+TEACHER_SHARE = 0.4  # of the teacher in the segmentation terms, as published; the student has the rest
+LAMBDA_STYLE_GRAM = 1e-4  # of the released code
 
-# The released code.
-RELEASED = {"smooth": 0.0, "voxel": 0.0, "style": "slices", "lambda_style": 100.0, "lambda_style_gram": 1e-4,
-            "discriminator": "released", "reset_discriminator": True}
+# Settings of the released code.
+RELEASED = {"smooth": 0.0, "voxel": 0.0, "lambda_style": 100.0, "discriminator": "released"}
 
 
 @checked
@@ -57,31 +56,24 @@ class AdammSettings:
     """Settings of AdaMM's objective.
 
     Attributes:
-        teacher_share: Part of the teacher in the segmentation terms; the student has the rest.
         smooth: Of the Dice; 1 (ours) also judges absent classes, 0 is the released form.
         voxel: Weight of a binary cross-entropy per voxel, shared like the Dice; 1 (ours) or 0, released.
         lambda_consistency: Largest weight of the consistency.
         ramp: Part of all steps over which it rises there.
         lambda_content, lambda_adversarial: Weights, as published.
-        style: ``"layers"`` or ``"slices"``, see `style.py`; lambda_style: its weight.
-        lambda_style_gram: Weight of the Gram loss on the style map; 0 leaves it out.
-        discriminator: ``"pooled"`` or ``"released"``, see `StyleDiscriminator`.
-        reset_discriminator: Whether its optimiser forgets its moments before every step.
-        faithful: The released form, `RELEASED`, for everything that is not written out.
+        lambda_style: Weight of the style, which is compared over layers, see `style_gap.py`.
+        discriminator: See `StyleDiscriminator`.
+        faithful: The released form: the defects above, and `RELEASED` for every setting that is not written out.
     """
 
-    teacher_share: float = 0.4
     smooth: float = 1.0
     voxel: float = 1.0
     lambda_consistency: float = 10.0
     ramp: float = 0.1  # published: 20 of 200 epochs
     lambda_content: float = 0.2
-    style: str = "layers"
     lambda_style: float = 1.0
-    lambda_style_gram: float = 0.0
     lambda_adversarial: float = 2e-4
-    discriminator: str = "pooled"
-    reset_discriminator: bool = False
+    discriminator: Literal["pooled", "released"] = "pooled"
     faithful: bool = False
 
     @model_validator(mode="before")
@@ -90,13 +82,9 @@ class AdammSettings:
         return with_defaults(given, RELEASED) if is_written(given, "faithful") is True else given
 
     def __post_init__(self) -> None:
-        check_choice("style", self.style, tuple(STYLES))
-        check_choice("discriminator", self.discriminator, FORMS)
-        for name in ("teacher_share", "ramp"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a part, from 0 to 1")
-        for name in ("smooth", "voxel", "lambda_consistency", "lambda_content", "lambda_style", "lambda_style_gram",
-                     "lambda_adversarial"):
+        if not 0 <= self.ramp <= 1:
+            raise ValueError(f"ramp is {self.ramp}; expected a part, from 0 to 1")
+        for name in ("smooth", "voxel", "lambda_consistency", "lambda_content", "lambda_style", "lambda_adversarial"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
 
@@ -168,7 +156,7 @@ class AdammObjective(Objective):
 
         Returns:
             "seg", "seg_teacher", "consistency", "content", "presence", "style", "adversarial", "discriminator", and
-            "voxel", "style_gram" where their weight is not 0.
+            "voxel" where its weight is not 0, "style_gram" where `faithful`.
         """
         s = self.settings
         existing = batch.existing
@@ -179,23 +167,23 @@ class AdammObjective(Objective):
         p_t, p_s = answer.lesion_logits.float().sigmoid(), prediction.lesion_logits.float().sigmoid()
         maps_t, maps_s = ([f.transition, f.style, f.content] for f in (seen, features))
         terms = {
-            "seg": Term(self._dice(p_s, y, prediction, z), 1 - s.teacher_share),
-            "seg_teacher": Term(self._dice(p_t, y, answer, z), s.teacher_share),
+            "seg": Term(self._dice(p_s, y, prediction, z), 1 - TEACHER_SHARE),
+            "seg_teacher": Term(self._dice(p_t, y, answer, z), TEACHER_SHARE),
             "consistency": Term((p_t - p_s).square().mean((2, 3, 4)).sum(1), self.ramp(step)),
             "content": Term((seen.content.float() - features.content.float()).square().mean((1, 2, 3, 4)),
                             s.lambda_content),
             "presence": Term(binary_loss(answer.presence_logits, z).mean(1)
                              + binary_loss(prediction.presence_logits, z).mean(1)),
-            "style": Term(STYLES[s.style](maps_t, maps_s), s.lambda_style),
+            "style": Term((slice_style_gap if s.faithful else layer_style_gap)(maps_t, maps_s), s.lambda_style),
             "adversarial": Term(fooling_loss(self.discriminator, features.style), s.lambda_adversarial),
             "discriminator": Term(telling_apart_loss(self.discriminator, seen.style, features.style)),
         }
         if s.voxel:
-            shares = ((prediction, 1 - s.teacher_share), (answer, s.teacher_share))
+            shares = ((prediction, 1 - TEACHER_SHARE), (answer, TEACHER_SHARE))
             losses = [share * binary_loss(given.lesion_logits, y).mean((2, 3, 4)).sum(1) for given, share in shares]
             terms["voxel"] = Term(losses[0] + losses[1], s.voxel)
-        if s.lambda_style_gram:
-            terms["style_gram"] = Term(style_gram_gap(seen.style, features.style), s.lambda_style_gram)
+        if s.faithful:
+            terms["style_gram"] = Term(style_gram_gap(seen.style, features.style), LAMBDA_STYLE_GRAM)
         return terms
 
     def _dice(self, p: Tensor, y: Tensor, prediction: AdammPrediction, z: Tensor) -> Tensor:
@@ -213,8 +201,8 @@ class AdammObjective(Objective):
         return [{"params": list(self.discriminator.parameters()), "betas": (0.9, 0.99), "weight_decay": 0.0}]
 
     def before_update(self, optimizer: torch.optim.Optimizer) -> None:
-        """As released, where `reset_discriminator`: the discriminator's moments start anew in every step."""
-        if self.settings.reset_discriminator:
+        """Where `faithful`: the discriminator's moments start anew in every step."""
+        if self.settings.faithful:
             for parameter in self.discriminator.parameters():
                 optimizer.state.pop(parameter, None)
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.peers.adamm.adapters import Adapter, AdapterSet, MaskGroups, mask_key
 from dmaf_lite.peers.adamm.garm import AnyBatchNorm
-from dmaf_lite.peers.adamm.network import PRESETS, AdammNet, AdammNetSettings
+from dmaf_lite.peers.adamm.network import AdammNet, AdammNetSettings
 from dmaf_lite.peers.adamm.presence import class_logits
 from dmaf_lite.spec import BRATS, MYOPS
 
@@ -17,21 +17,21 @@ MASKS = torch.tensor(BRATS.subsets())
 FULL = torch.ones(1, 4).bool()
 
 
-def small(spec=BRATS, seed=0, preset="fixed", **options):
+def small(spec=BRATS, seed=0, **options):
     torch.manual_seed(seed)
-    return build_network("adamm", spec, preset=preset, **({"width": 8} | options))
+    return build_network("adamm", spec, **({"width": 8} | options))
 
 
 def count(module):
     return sum(p.numel() for p in module.parameters())
 
 
-@pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_published_parameter_counts(preset):
+@pytest.mark.parametrize("faithful", [False, True], ids=["fixed", "faithful"])
+def test_published_parameter_counts(faithful):
     """Section 2.4 of the specification, and what is left out here."""
     with torch.device("meta"):
-        net = build_network("adamm", BRATS, preset=preset)
-        teacher = AdammNet(BRATS, PRESETS[preset], adapters=False)
+        net = build_network("adamm", BRATS, faithful=faithful)
+        teacher = AdammNet(BRATS, AdammNetSettings(faithful=faithful), adapters=False)
     entries = {count(entry) for entry in net.bank.values()}
     assert count(teacher) == 4_785_223 and count(net.presence) == 7_011
     assert count(teacher) - count(teacher.presence) == 4_778_212
@@ -52,9 +52,9 @@ def test_live_parameters_are_those_with_a_gradient(mask, live):
 
 
 def test_the_published_crop_on_the_meta_device():
-    """Shapes of the faithful preset at 160 x 192 x 128; nothing in a forward and backward pass may read a value."""
+    """Shapes of the released form at 160 x 192 x 128; nothing in a forward and backward pass may read a value."""
     with torch.device("meta"):
-        net = build_network("adamm", BRATS, preset="faithful")
+        net = build_network("adamm", BRATS, faithful=True)
         images = torch.empty(2, 4, 160, 192, 128)
     available = MASKS[[2, 14]]
     features = net.encode(images, available)
@@ -68,9 +68,9 @@ def test_the_published_crop_on_the_meta_device():
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("spec, preset", [(BRATS, "fixed"), (BRATS, "faithful"), (MYOPS, "fixed")])
-def test_nan_in_a_missing_modality_changes_no_bit(spec, preset, training, dtype):
-    net = small(spec, preset=preset).train(training)
+@pytest.mark.parametrize("spec, faithful", [(BRATS, False), (BRATS, True), (MYOPS, False)])
+def test_nan_in_a_missing_modality_changes_no_bit(spec, faithful, training, dtype):
+    net = small(spec, faithful=faithful).train(training)
     available = torch.tensor(spec.subsets())[[0, -2, -1]]
     images = torch.randn(3, spec.M, 16, 16, 16)
     results = []
@@ -183,17 +183,17 @@ def test_the_gate_can_be_taken_off_a_trained_network():
         assert (net(images, FULL).logits.argmax(1) > 0).all()
 
 
-def test_the_faithful_preset_keeps_every_known_defect():
-    """Section 9 of the specification; each can be repaired alone."""
-    faithful, fixed = small(preset="faithful"), small()
+def test_the_released_form_has_every_known_defect():
+    """Section 9 of the specification."""
+    faithful, fixed = small(faithful=True), small()
     for net, released in ((faithful, True), (fixed, False)):
         garm = net.garm
-        assert [garm.align_general.layout, garm.cross_graph, garm.gat_adjacency, garm.attention.scale] == (
-            ["reshape", "own", False, "nodes"] if released else ["transpose", "cross", True, "channels"])
+        assert [garm.align_general.layout, garm.faithful, garm.attention.scale] == (
+            ["reshape", True, "nodes"] if released else ["transpose", False, "channels"])
         norms = {type(m) for part in (garm, net.presence) for m in part.modules() if "Norm" in type(m).__name__}
         assert (AnyBatchNorm in norms) == released and (torch.nn.GroupNorm in norms) != released
         assert net.settings.gate == ("hard" if released else "soft")
-    assert small(preset="faithful", node_layout="transpose").garm.align_specific.layout == "transpose"
+    assert small(faithful=True, gate="soft").settings.gate == "soft"  # written out, though it is the kit's default
 
 
 def test_groups_put_every_study_back():
@@ -235,8 +235,8 @@ def test_what_does_not_fit_is_refused():
         small().encode(torch.randn(2, 4, 16, 16, 16), FULL)
     with pytest.raises(ValueError, match="no modality at all"):
         small().encode(torch.randn(1, 4, 16, 16, 16), ~FULL)
-    with pytest.raises(ValueError, match="preset 'best' is not known"):
-        build_network("adamm", BRATS, preset="best")
+    with pytest.raises(ValueError, match="preset is not known"):
+        build_network("adamm", BRATS, preset="faithful")
     with pytest.raises(ValueError, match="width is 12"):
         AdammNetSettings(width=12)
     with pytest.raises(ValueError, match="gate is 'open'"):

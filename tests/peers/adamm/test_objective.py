@@ -33,9 +33,9 @@ TERMS = {"seg", "seg_teacher", "consistency", "content", "presence", "style", "a
 SOME = torch.tensor([[1, 0, 1, 0], [1, 1, 1, 1]]).bool()
 
 
-def tiny_pair(preset="fixed", **options):
+def tiny_pair(released=False, **options):
     torch.manual_seed(0)
-    net = build_network("adamm", BRATS, preset=preset, width=8)
+    net = build_network("adamm", BRATS, faithful=released, width=8)
     return net, build_objective("adamm", BRATS, net, total_steps=100, **options)
 
 
@@ -89,10 +89,7 @@ def test_the_ramp_of_the_specification():
 @pytest.mark.parametrize("faithful", [False, True], ids=["fixed", "faithful"])
 def test_every_term_in_numbers(faithful):
     """The terms anew, from the two networks' answers, by other means."""
-    net, objective = tiny_pair("faithful" if faithful else "fixed", faithful=faithful,
-                               **({"discriminator": "pooled"} if not faithful else {}))
-    if faithful:  # the released discriminator needs a crop of 128 x 192 x 128; its losses have tests of their own
-        objective.discriminator = AdammObjective(BRATS, net, AdammSettings(ramp=0)).discriminator
+    net, objective = tiny_pair(faithful, faithful=faithful, discriminator="pooled")  # released: only large crops
     net.eval(), objective.eval()
     batch = tiny_batch()
     with torch.no_grad():
@@ -136,7 +133,7 @@ def test_faithful_writes_out_the_released_settings():
 def test_the_released_step_at_the_published_crop_reads_no_value():
     """On the meta device there are no values: anything that made the host wait for one would raise."""
     with torch.device("meta"):
-        net = build_network("adamm", BRATS, preset="faithful")
+        net = build_network("adamm", BRATS, faithful=True)
         objective = build_objective("adamm", BRATS, net, total_steps=100, faithful=True)
         images, label = torch.empty(2, 4, 160, 192, 128), torch.empty(2, 160, 192, 128, dtype=torch.long)
     assert sum(p.numel() for p in objective.teacher.parameters()) == 4_785_223
@@ -245,8 +242,8 @@ def test_what_does_not_fit_is_refused():
         build_objective("adamm", BRATS, net)
     with pytest.raises(ValueError, match=r"got the network Linear.*expected AdammNet"):
         AdammObjective(BRATS, nn.Linear(1, 1), AdammSettings(ramp=0))
-    with pytest.raises(ValueError, match="style is 'voxels'"):
-        AdammSettings(style="voxels")
+    with pytest.raises(ValueError, match="discriminator is 'voxels'"):
+        AdammSettings(discriminator="voxels")
     with pytest.raises(ValueError, match="ramp is 2"):
         AdammSettings(ramp=2)
     with pytest.raises(ValueError, match="voxel is -1"):
