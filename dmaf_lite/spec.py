@@ -72,7 +72,7 @@ class DatasetSpec:
         """Readable name of an availability mask, e.g. ``FLAIR+T2``."""
         if len(available) != self.M:
             raise ValueError(f"an availability mask of {self.name} has {self.M} entries, got {len(available)}")
-        return "+".join(name for name, there in zip(self.modalities, available, strict=True) if there)
+        return "+".join(name for name, is_available in zip(self.modalities, available, strict=True) if is_available)
 
     def mask_of(self, names: Iterable[str]) -> tuple[bool, ...]:
         """Availability mask of some modality names (case does not matter)."""

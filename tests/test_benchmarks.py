@@ -43,9 +43,10 @@ def test_the_plain_peer_is_the_rfnet_of_the_kit():
     torch.manual_seed(0)
     plain, ours = PlainRFNet().eval(), build_network("rfnet", BRATS).eval()
     heads = [*zip(plain.fusion.embed, plain.fusion.where, strict=True)]
-    for mine, theirs in ((ours.encoders, plain.encoders), (ours.fusion_decoder.fusions, plain.fusion.fuse),
-                         (ours.fusion_decoder.region_heads, heads)):
-        for a, b in zip(mine, theirs, strict=True):
+    parts = ((ours.encoders, plain.encoders), (ours.fusion_decoder.fusions, plain.fusion.fuse),
+             (ours.fusion_decoder.region_heads, heads))
+    for kit_modules, plain_modules in parts:
+        for a, b in zip(kit_modules, plain_modules, strict=True):
             copy(a, b)
     for level, part in enumerate(ours.fusion_decoder.levels):
         copy(part, [plain.fusion.rise[level], plain.fusion.merge[level]])

@@ -15,8 +15,8 @@ def monitor_step(generator: torch.Generator, modalities: int = 4, studies: int =
     """Terms and availability of one step, with some single modalities and, at times, no student at all."""
     available = torch.rand(studies, modalities, generator=generator) > 0.5
     available[:, 0] |= ~available.any(1)
-    there = available & (available.sum(1, keepdim=True) >= 2)
-    terms = {name: torch.where(there, size * torch.rand(studies, modalities, generator=generator), 0)
+    is_student = available & (available.sum(1, keepdim=True) >= 2)
+    terms = {name: torch.where(is_student, size * torch.rand(studies, modalities, generator=generator), 0)
              for name, size in (("cov", 0.01), ("att", 1.0), ("proto", 5.0))}
     return terms, available
 

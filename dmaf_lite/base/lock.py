@@ -56,9 +56,9 @@ def lock(folder: str | Path, *, name: str = NAME, wait: bool = False,
     """
     folder, told = Path(folder), False
     folder.mkdir(parents=True, exist_ok=True)
-    mine = {"id": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid(),
+    own = {"id": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid(),
             "job": os.environ.get("SLURM_JOB_ID"), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-    while not _take(folder / name, mine):
+    while not _take(folder / name, own):
         who = holder(folder, name)
         if who is None:
             _clear(folder / name)
@@ -78,17 +78,17 @@ def lock(folder: str | Path, *, name: str = NAME, wait: bool = False,
     finally:
         stop.set()
         beat.join()
-        if _id(folder / name) == mine["id"]:  # else somebody took over what looked dead
+        if _id(folder / name) == own["id"]:  # else somebody took over what looked dead
             (folder / name).unlink(missing_ok=True)
 
 
-def _take(path: Path, mine: dict[str, Any]) -> bool:
+def _take(path: Path, own: dict[str, Any]) -> bool:
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     except FileExistsError:
         return False
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(mine, file)
+        json.dump(own, file)
     return True
 
 

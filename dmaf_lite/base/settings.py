@@ -76,8 +76,8 @@ def _sentence(error: ValidationError, cls: type) -> str:
         return f"{where}: {context['error']}" if where else str(context["error"])
     if kind == "unexpected_keyword_argument":
         owner = _owner(cls, fault["loc"][:-1])
-        there = f"; the settings there are {', '.join(_names(owner))}" if owner else ""
-        return f"{where} is not known{there}"
+        known = f"; the settings there are {', '.join(_names(owner))}" if owner else ""
+        return f"{where} is not known{known}"
     if kind in ("missing", "missing_argument"):
         return f"{where} is missing; expected a value for it"
     if kind == "literal_error":

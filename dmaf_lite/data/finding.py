@@ -144,8 +144,8 @@ def one_case(case_dir: str | Path, layout: str | Layout, *, with_label: bool = T
         try:
             found = find_cohort(folder, layout, with_label=with_label)
         except CaseError:
-            there = ", ".join(f.path.name for f in nifti_files(folder)[:4]) or "no NIfTI file"
-            raise CaseError(folder, found=f"no modality at all ({there})",
+            present = ", ".join(f.path.name for f in nifti_files(folder)[:4]) or "no NIfTI file"
+            raise CaseError(folder, found=f"no modality at all ({present})",
                             expected=f"at least one file whose name ends in one of {names_known(layout.spec)}",
                             do="rename the files, or name them with --modality (predict)") from None
     if len(found.names) > 1:
@@ -316,8 +316,8 @@ def _assign(group: _Group, layout: Layout, label: Path | None, with_label: bool,
     images = {what: named.get(what) or check_fetched(used[what].path)
               for what in layout.spec.modalities if what in named or what in used}
     if not images:
-        there = ", ".join(f.path.name for f in group.files[:4]) or "no NIfTI file"
-        raise CaseError(group.folder, found=f"no modality at all ({there})",
+        present = ", ".join(f.path.name for f in group.files[:4]) or "no NIfTI file"
+        raise CaseError(group.folder, found=f"no modality at all ({present})",
                         expected=f"at least one file whose name ends in one of {names_known(layout.spec)}",
                         do="check the file names against the layout")
     own_label = check_fetched(used[LABEL].path) if LABEL in used else None
@@ -368,9 +368,9 @@ def _named_files(named: Mapping[str, Path], folder: Path, layout: Layout) -> dic
         if modality is None:
             raise CaseError(path, found=f"the modality {what!r}", do="correct the name before the =",
                             expected=f"one of {', '.join(layout.spec.modalities)}")
-        there = next((p for p in (path, folder / path) if p.exists() or p.is_symlink()), None)
-        if there is None:
+        place = next((p for p in (path, folder / path) if p.exists() or p.is_symlink()), None)
+        if place is None:
             raise CaseError(path, found="no such file", expected=f"the {modality} of {folder.name}",
                             do="correct the path after the =")
-        found[modality] = check_fetched(there)
+        found[modality] = check_fetched(place)
     return found

@@ -171,7 +171,7 @@ def write_table(path: str | Path, table: pd.DataFrame, *, spec: DatasetSpec = BR
 def _within(mask: Sequence[bool], subsets: Sequence[Sequence[bool]]) -> list[int]:
     """Ids of the subsets that need no modality outside `mask`."""
     return [i for i, subset in enumerate(subsets)
-            if all(there or not asked for asked, there in zip(subset, mask, strict=True))]
+            if all(is_available or not asked for asked, is_available in zip(subset, mask, strict=True))]
 
 
 def read_table(path: str | Path, *, spec: DatasetSpec = BRATS, plain: bool = False) -> pd.DataFrame:

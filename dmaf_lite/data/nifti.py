@@ -269,13 +269,13 @@ def read_channels(path: str | Path, channels: Sequence[int], *, of: int | None =
     """
     path = Path(path)
     header = read_header(path, several=True)
-    there = volumes_in(header)
-    if (of is not None and there != of) or there <= max(channels):
-        raise CaseError(path, found=f"{there} volumes", expected=f"{of or max(channels) + 1}, one a channel",
+    volumes = volumes_in(header)
+    if (of is not None and volumes != of) or volumes <= max(channels):
+        raise CaseError(path, found=f"{volumes} volumes", expected=f"{of or max(channels) + 1}, one a channel",
                         do="compare the file with the channels that dataset.json names")
     spacing_of(header, path)
     voxels, affine = _read(path, header)
-    voxels = voxels.reshape((*grid_shape(header), there), order="F")
+    voxels = voxels.reshape((*grid_shape(header), volumes), order="F")
     return [Volume(path, voxels[..., channel], affine) for channel in channels]
 
 
@@ -289,9 +289,9 @@ def _read(path: Path, header: nib.Nifti1Header) -> tuple[np.ndarray, np.ndarray]
                         expected=f"at most {MOST_BYTES / 2**30:.0f} GB",
                         do="the header is damaged: convert or download the file again")
     data = read_bytes(path, offset + promised)
-    there = len(data) - offset
-    if there != promised:
-        raise CaseError(path, found=f"{there} bytes of voxels",
+    length = len(data) - offset
+    if length != promised:
+        raise CaseError(path, found=f"{length} bytes of voxels",
                         expected=f"{promised} bytes for the shape {shape[:3]} and type {header.get_data_dtype()}",
                         do="the file is truncated or its header is wrong: copy, download or convert it again")
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
@@ -395,9 +395,9 @@ def save_label(path: str | Path, internal: np.ndarray, affine: np.ndarray, label
     header = None
     if like is not None:
         header = read_header(like, several=True).copy()
-        there = grid_shape(header)
-        if there != internal.shape:
-            raise ValueError(f"{path}: label of shape {internal.shape} on the grid of {like}, which has {there}")
+        shape = grid_shape(header)
+        if shape != internal.shape:
+            raise ValueError(f"{path}: label of shape {internal.shape} on the grid of {like}, which has {shape}")
         header.set_data_dtype(table.dtype)
         header.set_slope_inter(1, 0)
         header["cal_min"] = header["cal_max"] = 0

@@ -163,11 +163,11 @@ def open_store(out: Path, recipe: Recipe, evidence: Sequence[str] = ()) -> None:
     """
     path = out / "cohort.json"
     if path.exists():
-        there = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8"))
         asked = json.loads(json.dumps(asdict(recipe)))
         # Stores of earlier versions do not say all of it.
-        other = [f"{key} {there[key]} (asked: {value})" for key, value in asked.items()
-                 if there.get(key, value) != value]
+        other = [f"{key} {stored[key]} (asked: {value})" for key, value in asked.items()
+                 if stored.get(key, value) != value]
         if other:
             raise ValueError(f"{out} was prepared with {', '.join(other)}; choose another folder or delete this one")
     else:

@@ -63,7 +63,7 @@ class TrainingSet:
         allowed = {name: self.cohort[name].available for name in names}
         if self.table is not None:
             allowed = {name: exists & np.array(self.table[name]) for name, exists in allowed.items()}
-        self._refuse([name for name, there in allowed.items() if not there.any()], "left without any scan",
+        self._refuse([name for name, mask in allowed.items() if not mask.any()], "left without any scan",
                      "at least one that exists", "correct their rows in the missing-rate table")
         object.__setattr__(self, "allowed", allowed)
 

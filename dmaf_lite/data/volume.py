@@ -99,10 +99,10 @@ def bounding_box(mask: np.ndarray, minimum: int | Sequence[int] = 1) -> Box:
     box = []
     wanted = (minimum,) * mask.ndim if isinstance(minimum, int) else tuple(minimum)
     for axis, length in enumerate(mask.shape):
-        there = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
-        if not there.size:
+        occupied = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
+        if not occupied.size:
             raise ValueError("no box around an empty mask")
-        start, stop = int(there[0]), int(there[-1]) + 1
+        start, stop = int(occupied[0]), int(occupied[-1]) + 1
         size = max(stop - start, min(wanted[axis], length))
         start -= (size - (stop - start)) // 2
         start = min(max(start, 0), length - size)
@@ -138,10 +138,10 @@ def overlap(start: Sequence[int], size: Sequence[int], shape: Sequence[int]) -> 
 
 def spread(mask: np.ndarray, most: int) -> np.ndarray:
     """At most `most` flat (C order) indices of the true voxels, evenly spread through them: int64, ascending."""
-    there = np.flatnonzero(mask)
-    if there.size <= most:
-        return there
-    return there[np.linspace(0, there.size - 1, most).round().astype(np.int64)]
+    inside = np.flatnonzero(mask)
+    if inside.size <= most:
+        return inside
+    return inside[np.linspace(0, inside.size - 1, most).round().astype(np.int64)]
 
 
 def resample(array: np.ndarray, shape: Sequence[int], order: int, inside: np.ndarray | None = None) -> np.ndarray:

@@ -94,23 +94,23 @@ def fit_line(found: Sequence[Doubt], true_dice: Sequence[float], true_ml: Sequen
         voxel_ml: Millilitres of its voxels.
         strength: Pull towards "take it at its word", in studies: a rare situation keeps a sober line.
     """
-    there = np.array([doubt.mask > 0 for doubt in found])
+    predicted = np.array([doubt.mask > 0 for doubt in found])
     y = np.asarray(true_dice, float)
-    x = np.array([_logit(doubt.dice) for doubt in found])[there]
+    x = np.array([_logit(doubt.dice) for doubt in found])[predicted]
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         z = parameters[0] * x + parameters[1]
         pull = parameters - (1.0, 0.0)
-        error = expit(z) - y[there]
+        error = expit(z) - y[predicted]
         gradient = np.array([(error * x).sum(), error.sum()]) + strength * pull
-        return float((np.logaddexp(0, z) - y[there] * z).sum() + strength * (pull**2).sum() / 2), gradient
+        return float((np.logaddexp(0, z) - y[predicted] * z).sum() + strength * (pull**2).sum() / 2), gradient
 
-    slope, offset = minimize(loss, np.array([1.0, 0.0]), jac=True).x if there.any() else (1.0, 0.0)
-    residuals = y[there] - expit(slope * x + offset)
+    slope, offset = minimize(loss, np.array([1.0, 0.0]), jac=True).x if predicted.any() else (1.0, 0.0)
+    residuals = y[predicted] - expit(slope * x + offset)
     ratios = [np.log((ml + FLOOR_ML) / (doubt.everywhere * voxel + FLOOR_ML))
               for ml, doubt, voxel in zip(true_ml, found, voxel_ml, strict=True)]
     return RegionLine(float(slope), float(offset), _outer(residuals),
-                      nothing=float((y[~there].sum() + 1) / ((~there).sum() + 2)),
+                      nothing=float((y[~predicted].sum() + 1) / ((~predicted).sum() + 2)),
                       log_ratio=(_outer(ratios)[0], float(np.median(ratios)), _outer(ratios)[1]))
 
 

@@ -44,7 +44,8 @@ def features(images: np.ndarray, available: Sequence[bool], spacing: Sequence[fl
     Returns:
         ``brain`` and each scan that is there -> name of a feature -> value.
     """
-    scans = {name: image for name, image, there in zip(spec.modalities, images, available, strict=True) if there}
+    scans = {name: image for name, image, is_available in zip(spec.modalities, images, available, strict=True)
+             if is_available}
     brain = np.logical_or.reduce([scan != 0 for scan in scans.values()])
     found: Features = {"brain": {"litres": float(brain.sum() * np.prod(spacing) / 1e6)}}
     rim = brain & (ndi.distance_transform_edt(np.pad(brain, 1), sampling=spacing)[1:-1, 1:-1, 1:-1] <= RIM_MM)

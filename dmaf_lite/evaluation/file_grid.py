@@ -62,9 +62,9 @@ def label_on_files(probabilities: Tensor | np.ndarray, placed: Placed) -> np.nda
 
 def same_spacing(spacing: Sequence[float], known: Sequence[float]) -> bool:
     """Whether voxels of `spacing` mm are what weights of `known` mm were trained on, up to the tolerance."""
-    wanted, there = np.asarray(known, float), np.asarray(spacing, float)
+    wanted, found = np.asarray(known, float), np.asarray(spacing, float)
     compared = wanted < THICK * wanted.min()
-    return bool(np.abs(there / wanted - 1)[compared].max() <= SPACING_TOLERANCE)
+    return bool(np.abs(found / wanted - 1)[compared].max() <= SPACING_TOLERANCE)
 
 
 def check_spacing(metas: Iterable[Mapping[str, Any]], card: Mapping[str, Any]) -> None:

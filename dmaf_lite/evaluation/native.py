@@ -54,8 +54,8 @@ def score_files(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, la
                             stack=layout.spec.stack)
     empty = np.zeros(normal.shape, np.float32)
     images = np.stack([normal.images.get(name, empty) for name in layout.spec.modalities])
-    there = np.array(case.available(layout.spec))
-    subsets = np.array([mask for mask in layout.spec.subsets() if not (np.array(mask) & ~there).any()])
+    available = np.array(case.available(layout.spec))
+    subsets = np.array([mask for mask in layout.spec.subsets() if not (np.array(mask) & ~available).any()])
     probabilities = subset_probabilities(net, images, subsets, settings=windows).cpu().numpy()
     rows = []
     for mask, of_subset in zip(subsets, probabilities, strict=True):

@@ -49,8 +49,8 @@ class Repair:
 
 def one_left_out(available: Mask) -> list[Mask]:
     """The subset itself, then without each of its scans, in the order of the spec; never an empty one."""
-    without = [tuple(there and other != m for other, there in enumerate(available)) for m, is_there
-               in enumerate(available) if is_there]
+    without = [tuple(is_available and other != m for other, is_available in enumerate(available)) for m, can_be_left_out
+               in enumerate(available) if can_be_left_out]
     return [tuple(available), *(mask for mask in without if any(mask))]
 
 

@@ -90,13 +90,13 @@ def _score(predicted: np.ndarray, true: np.ndarray, true_outside: int, surface: 
            dice: Sequence[Dice], hd95: Sequence[HD95]) -> dict[tuple[str, str], float]:
     """(metric, convention) -> value of one region as a volume."""
     distances = surface.distances(predicted)
-    there, true_there = bool(predicted.any()), bool(true.any()) or true_outside > 0
+    is_predicted, is_true = bool(predicted.any()), bool(true.any()) or true_outside > 0
     voxel_ml = volume_ml(np.ones(1, bool), surface.spacing)
     found = counts(predicted, true, truth_outside=true_outside)
     values = {**rates(*found),
               "volume_ml": volume_ml(predicted, surface.spacing),
               "truth_ml": volume_ml(true, surface.spacing) + true_outside * voxel_ml,
-              "missed": true_there and not there, "invented": there and not true_there}
+              "missed": is_true and not is_predicted, "invented": is_predicted and not is_true}
     rows = {("dice", setting.name): setting.combine(*found) for setting in dice if setting.by == "volume"}
     rows |= {(metric, FIXED[metric]): value for metric, value in values.items()}
     return rows | {("hd95", setting.name): setting.combine(*distances, diagonal=diagonal)

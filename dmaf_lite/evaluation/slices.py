@@ -56,8 +56,8 @@ class SliceTruth:
         diagonal = float(np.linalg.norm(np.multiply(self.truth.shape[:2], sides)))
         found = []
         for k, surface in enumerate(self._surfaces[setting.unit]):
-            there = predicted[..., k].any() and self.truth[..., k].any()
-            if there or not both_only:
+            both = predicted[..., k].any() and self.truth[..., k].any()
+            if both or not both_only:
                 found.append(setting.combine(*surface.distances(predicted[..., k]), diagonal=diagonal))
         return found
 

@@ -24,14 +24,14 @@ def select(rows: pd.DataFrame, metric: str, convention: str | None = None) -> pd
             (numbers of two conventions never share a table).
     """
     chosen = rows[rows["metric"] == metric]
-    there = sorted(set(chosen["convention"]))
-    if convention is None and len(there) > 1:
-        raise ValueError(f"{metric} is in the table under {there}; name one with convention=")
+    conventions = sorted(set(chosen["convention"]))
+    if convention is None and len(conventions) > 1:
+        raise ValueError(f"{metric} is in the table under {conventions}; name one with convention=")
     if convention is not None:
         chosen = chosen[chosen["convention"] == convention]
     if chosen.empty:
         raise ValueError(f"no rows of {metric} {convention or ''}; the table holds {sorted(set(rows['metric']))}"
-                         + (f" and {metric} under {there}" if there else ""))
+                         + (f" and {metric} under {conventions}" if conventions else ""))
     return chosen
 
 

@@ -47,8 +47,8 @@ def data_folder(name: str) -> Path:
                                 "Set it before you start Jupyter or papermill (see docs/getting_brats.md).")
     folder = Path(base) / name
     if not folder.is_dir():
-        there = sorted(p.name for p in Path(base).glob("*/")) if Path(base).is_dir() else "no such folder"
-        raise FileNotFoundError(f"DMAF_DATA has no folder {name}; found {there}. "
+        folders = sorted(p.name for p in Path(base).glob("*/")) if Path(base).is_dir() else "no such folder"
+        raise FileNotFoundError(f"DMAF_DATA has no folder {name}; found {folders}. "
                                 "See docs/getting_brats.md for what lands where.")
     return folder
 

@@ -60,8 +60,8 @@ def read_profile(workspace: Workspace, profile: str) -> dict[str, Mapping[str, A
         return {stem: {} for stem in lessons}
     path = workspace.profiles / f"{profile}.yaml"
     if not path.is_file():
-        there = sorted([DEFAULT, *(p.stem for p in workspace.profiles.glob("*.yaml"))])
-        raise ParameterError(f"there is no profile {profile!r}; choose one of {there}")
+        known = sorted([DEFAULT, *(p.stem for p in workspace.profiles.glob("*.yaml"))])
+        raise ParameterError(f"there is no profile {profile!r}; choose one of {known}")
     content = read_yaml(path)
     blocks = content.get("lessons") or {}
     strangers = [key for key in content if key not in ("note", "common", "lessons")]

@@ -42,14 +42,14 @@ def compared(found: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
     from dmaf_lite.spec import BRATS
 
     for column in ("case", "subset"):
-        mine, theirs = set(found[column]), set(committed[column])
-        if mine != theirs:
-            raise ValueError(f"this run has another {column} than the committed one: {sorted(mine ^ theirs)[:3]} are "
-                             "in one of them only; compare runs of the same profile")
+        ours, reference = set(found[column]), set(committed[column])
+        if ours != reference:
+            raise ValueError(f"this run has another {column} than the committed one: {sorted(ours ^ reference)[:3]} "
+                             "are in one of them only; compare runs of the same profile")
     regions = list(BRATS.regions)
-    mine, theirs = (size_table(rows, "dice", regions=regions) for rows in (found, committed))
+    ours, reference = (size_table(rows, "dice", regions=regions) for rows in (found, committed))
     columns = {(region, name): table[region] for region in regions
-               for name, table in (("this run", mine), ("committed", theirs), ("difference", mine - theirs))}
+               for name, table in (("this run", ours), ("committed", reference), ("difference", ours - reference))}
     return pd.DataFrame(columns)
 
 

@@ -64,11 +64,11 @@ class AttentionBlock(nn.Module):
         self.norm_feedforward = nn.LayerNorm(width)
         self.feedforward = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
-    def forward(self, tokens: Float[Tensor, "B T d"], key_is_there: Bool[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
+    def forward(self, tokens: Float[Tensor, "B T d"], key_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
         """Let every token look at the tokens that are there."""
         qkv = self.qkv(self.norm_attention(tokens))
         q, k, v = rearrange(qkv, "b t (three h c) -> three b h t c", three=3, h=self.heads)
-        mask = key_is_there[:, None, None, :]  # one row of keys for every head and query
+        mask = key_mask[:, None, None, :]  # one row of keys for every head and query
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         tokens = tokens + self.out(rearrange(attended, "b h t c -> b t (h c)"))
         return tokens + self.feedforward(self.norm_feedforward(tokens))
@@ -119,10 +119,10 @@ class DMAF(nn.Module):
         """S_m, the restored map before up-sampling."""
         tokens, size = self.tokens(e, pairs)
         n = tokens.shape[1]
-        there = pairs.available_on_device.repeat_interleave(n, dim=1)  # (B, M N)
+        key_mask = pairs.available_on_device.repeat_interleave(n, dim=1)  # (B, M N)
         x = pairs.to_dense(tokens).flatten(1, 2)  # (B, M N, C), exact 0 where missing
         for block in self.blocks:
-            x = block(x, there)
+            x = block(x, key_mask)
         x = pairs.from_dense(x.unflatten(1, (pairs.M, n)))  # (P, N, C)
         d, h, w = size
         return rearrange(self.restore(x), "p (d h w) c -> p c d h w", d=d, h=h, w=w)

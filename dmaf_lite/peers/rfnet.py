@@ -229,8 +229,8 @@ class RFNet(nn.Module):
 def shares(weights: Float[Tensor, "B M D H W"], features: Features) -> Float[Tensor, "P 1 D H W"]:
     """Weights as parts of their sum over the modalities that are there, packed."""
     pairs = features.pairs
-    there = pairs.from_dense(weights).unsqueeze(1)
-    return there / pairs.sum_by_study(there).index_select(0, pairs.study)
+    packed = pairs.from_dense(weights).unsqueeze(1)
+    return packed / pairs.sum_by_study(packed).index_select(0, pairs.study)
 
 
 def rfnet_settings(*, preset: str = "passion", **options: object) -> RFNetSettings:

@@ -75,9 +75,9 @@ def _ready(folder: Path, settings: PhantomSettings, minimum: int, workers: int |
     split_folder = folder / "split"
     parts = [split_folder / f"{part}.txt" for part in PARTS]
     if all(path.is_file() for path in parts):  # else it was not finished, and drawing it again gives the same
-        there = {part: len(names) for part, names in read_split(split_folder).items()}
-        if there != settings.counts:
-            raise CaseError(folder, found=f"a cohort of {_words(there)} cases", expected=_words(settings.counts),
+        counts = {part: len(names) for part, names in read_split(split_folder).items()}
+        if counts != settings.counts:
+            raise CaseError(folder, found=f"a cohort of {_words(counts)} cases", expected=_words(settings.counts),
                             do="choose another folder, or delete this one to make the cohort anew")
     write, of_kind, layout = (write_heart_cohort, HeartSettings(spacing=settings.spacing), "heart_phantom") \
         if settings.kind == "heart" else (write_brain_cohort, settings.brain, "phantom")

@@ -37,7 +37,7 @@ class PhantomReport:
 
 
 def write_cases(write: Callable[[int], Path], *, count: int, name: Callable[[int], str],
-                is_there: Callable[[int], bool], title: str, workers: int | None = None) -> PhantomReport:
+                is_written: Callable[[int], bool], title: str, workers: int | None = None) -> PhantomReport:
     """Write cases 0 .. count - 1 that are not there yet.
 
     Args:
@@ -55,7 +55,7 @@ def write_cases(write: Callable[[int], Path], *, count: int, name: Callable[[int
 
     report, todo = PhantomReport(), []
     for index in range(count):
-        report.skipped.append(name(index)) if is_there(index) else todo.append(index)
+        report.skipped.append(name(index)) if is_written(index) else todo.append(index)
 
     with tqdm(total=count, initial=count - len(todo), desc=title, unit="case") as bar:
 

@@ -115,9 +115,9 @@ def train(
         net.train()
         last = min(settings.steps, stop_after or settings.steps)
         # Step t holds the same studies, however many processes share them out.
-        mine = [(t * settings.accumulate + a) * world_size() + rank()
+        own_batches = [(t * settings.accumulate + a) * world_size() + rank()
                 for t in range(first, last) for a in range(settings.accumulate)]
-        loader = iter(batch_loader(batches, mine, workers=workers, pin=run_device.type == "cuda"))
+        loader = iter(batch_loader(batches, own_batches, workers=workers, pin=run_device.type == "cuda"))
         steps_per_epoch = -(-batches.steps_per_epoch // batches_per_step)
         bar = tqdm(range(first, last), total=last, initial=first, desc=run.folder.name, unit="step",
                    disable=not (progress and first_process))

@@ -120,8 +120,8 @@ def dice_of(label: np.ndarray, truth: np.ndarray | None, spec: DatasetSpec) -> d
 
 def subsets_of(study: Study) -> list[Mask]:
     """All non-empty subsets of the scans that the study has, by size."""
-    there = [name in study.images for name in study.spec.modalities]
-    return [mask for mask in study.spec.subsets() if not any(m and not t for m, t in zip(mask, there, strict=True))]
+    available = [name in study.images for name in study.spec.modalities]
+    return [mask for mask in study.spec.subsets() if not any(m and not t for m, t in zip(mask, available, strict=True))]
 
 
 def _in_bytes(values: np.ndarray) -> np.ndarray:

@@ -159,8 +159,8 @@ class ModalityExplorer(Viewer):
         if self.label is not None:
             parts.append(f"reference {classes[self.label[at]]}")
         if self.given.weights is not None:
-            parts.append("weights " + ", ".join(f"{m} {here(w) / FULL:.2f}" for m, w, there in zip(
-                self.spec.modalities, self.given.weights, self.shown, strict=True) if there))
+            parts.append("weights " + ", ".join(f"{m} {here(w) / FULL:.2f}" for m, w, is_available in zip(
+                self.spec.modalities, self.given.weights, self.shown, strict=True) if is_available))
         return " · ".join([*parts, self.place()])
 
     def describe(self) -> str:

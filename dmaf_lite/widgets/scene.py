@@ -136,9 +136,9 @@ class Scene:
 
     def place_of(self, study: Study) -> dict[str, list[float]]:
         """Where the LPS volume of the same patient on another grid lies: `origin` and `step` in voxels of the scene."""
-        there = study.affine @ _turn(study)
+        affine = study.affine @ _turn(study)
         here = self.study.affine @ self.to_array
-        move = np.linalg.inv(there) @ here  # voxel of the scene -> voxel of the other; axis by axis
+        move = np.linalg.inv(affine) @ here  # voxel of the scene -> voxel of the other; axis by axis
         scale, shift = np.diag(move)[:3], move[:3, 3]
         return {"step": (1 / scale).tolist(), "origin": (0.5 - (shift + 0.5) / scale).tolist()}
 

@@ -75,8 +75,8 @@ def cohort_study(cohort: Cohort, name: str) -> Study:
         CaseError: The case is not in the store, or damaged.
     """
     images, label = cohort.read(name)
-    there = dict(zip(cohort.spec.modalities, images, strict=True))
-    return Study(name, cohort.spec, {m: there[m] for m in cohort.meta(name)["modalities"]}, label,
+    by_name = dict(zip(cohort.spec.modalities, images, strict=True))
+    return Study(name, cohort.spec, {m: by_name[m] for m in cohort.meta(name)["modalities"]}, label,
                  cohort.meta(name)["affine"], synthetic=bool(cohort.layout.synthetic))
 
 

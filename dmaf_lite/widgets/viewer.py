@@ -57,7 +57,8 @@ class Viewer(Pictured, anywidget.AnyWidget):
         """The scan under the labels: what is chosen, else the first that is given."""
         chosen = self.view.get("scan", "")
         given = mask_of(self.on) if self.network else (True,) * self.study.spec.M
-        first = (m for m, there in zip(self.study.spec.modalities, given, strict=True) if there and m in self.scans)
+        first = (m for m, is_given in zip(self.study.spec.modalities, given, strict=True)
+                 if is_given and m in self.scans)
         return chosen if chosen in self.scans else next(first)
 
     def look(self, **changes: Any) -> None:

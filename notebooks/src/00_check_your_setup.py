@@ -134,8 +134,8 @@ assert not memory_gb() < 4, "the lessons need 4 GB of memory; close other progra
 
 # %% tags=["check"]
 a = torch.rand(64, 64, generator=torch.Generator().manual_seed(seed))
-there = a.to(device, precision)
-result = (there @ there.T).float().cpu()
+on_device = a.to(device, precision)
+result = (on_device @ on_device.T).float().cpu()
 # bfloat16 keeps 8 bits of a number: an error up to 1 % is its nature, more would be a fault.
 torch.testing.assert_close(result, a @ a.T, rtol=0.02, atol=0.05)
 

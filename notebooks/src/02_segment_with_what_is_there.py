@@ -157,9 +157,9 @@ def head(h, layer):
 # segments from $f$ and, while training, also from its deeper maps: the *deep heads*.
 
 # %%
-def segment(study, there):
+def segment(study, available):
     """One study [M, D, H, W] and its availability [M] -> logits, {m: unimodal logits}, deep logits."""
-    pyramids = {m: encode(study[None, None, m], net.encoders[m]) for m in range(len(there)) if there[m]}
+    pyramids = {m: encode(study[None, None, m], net.encoders[m]) for m in range(len(available)) if available[m]}
     fused = [sum(maps) / len(maps) for maps in zip(*pyramids.values(), strict=True)]
     shared, fusion = net.shared_decoder, net.fusion_decoder
     unimodal = {m: head(decode(e, shared)[0], shared.head) for m, e in pyramids.items()}
@@ -171,7 +171,7 @@ def segment(study, there):
 # A [missing](../docs/glossary.md#available-and-missing) scan is not replaced by anything: the comprehension in the first line passes it by.
 
 # %%
-slow = [segment(study, there) for study, there in zip(images, available.tolist(), strict=True)]
+slow = [segment(study, mask) for study, mask in zip(images, available.tolist(), strict=True)]
 for name, (logits, unimodal, deep) in zip(batch.names, slow, strict=True):
     alone = [BRATS.modalities[m] for m in unimodal]
     print(f"{name}: logits {list(logits.shape[1:])}, alone {alone}, deep {[list(d.shape[2:]) for d in deep]}")
@@ -316,16 +316,16 @@ study = batch.images[:1]
 
 
 @torch.no_grad()
-def predict(images, there, network=net):
+def predict(images, subset, network=net):
     """Logits of images [1, M, D, H, W] with an availability mask of M entries."""
-    return network(images, torch.tensor([there])).logits
+    return network(images, torch.tensor([subset])).logits
 
 # %% tags=["check"]
 full = torch.randn(study.shape, generator=torch.Generator().manual_seed(seed))
-for there in BRATS.subsets():
-    mask = torch.tensor(there)[None, :, None, None, None]
+for subset in BRATS.subsets():
+    mask = torch.tensor(subset)[None, :, None, None, None]
     clean, dirty = torch.where(mask, full, 0.0), torch.where(mask, full, torch.nan)
-    assert torch.equal(predict(clean, there), predict(dirty, there)), f"{BRATS.subset_name(there)}: a bit has changed"
+    assert torch.equal(predict(clean, subset), predict(dirty, subset)), f"{BRATS.subset_name(subset)}: a bit has changed"
 
 # %% [markdown]
 # Fifteen subsets, not one bit of difference.
@@ -537,8 +537,8 @@ assert (torch.tensor(0.0) * torch.nan).isnan()
 def mean_over_available(e, available):
     """Features e [B, M, C], available bool [B, M] -> fused f [B, C]."""
     # >>> your turn: 2.1 the mean over what is there
-    there = available[:, :, None]
-    return torch.where(there, e, 0.0).sum(1) / there.sum(1)
+    mask = available[:, :, None]
+    return torch.where(mask, e, 0.0).sum(1) / mask.sum(1)
     # <<<
 
 # %% tags=["exercise"]

@@ -188,13 +188,13 @@ def attend(dmaf, x):
 
 # %%
 T = len(x[0])
-there = available.repeat_interleave(T)
+key_mask = available.repeat_interleave(T)
 full = torch.zeros(1, M * T, C)
-full[0, there] = torch.cat(list(x.values()))
+full[0, key_mask] = torch.cat(list(x.values()))
 with torch.no_grad():
-    masked = dmaf.blocks[0](full, there[None])[0, there]
+    masked = dmaf.blocks[0](full, key_mask[None])[0, key_mask]
     left_out = slow_block(dmaf.blocks[0], torch.cat(list(x.values())))
-    unmasked = dmaf.blocks[0](full, torch.ones_like(there)[None])[0, there]
+    unmasked = dmaf.blocks[0](full, torch.ones_like(key_mask)[None])[0, key_mask]
 print(f"masked against left out:   {float((masked - left_out).abs().max()):.0e}")
 print(f"unmasked against left out: {float((unmasked - left_out).abs().max()):.2f}")
 

@@ -117,13 +117,13 @@ left = {"nearest": LabelStats.of(labels[:, ::8, ::8, ::8], len(classes)).counts 
         "soft": pooled.flatten(2).sum(2) > 0}
 
 # %%
-there = stats.counts > 0
+in_crop = stats.counts > 0
 for name, kept in left.items():
-    lost = (there & ~kept).sum(0) / there.sum(0).clamp(min=1)
+    lost = (in_crop & ~kept).sum(0) / in_crop.sum(0).clamp(min=1)
     print(f"{name:8s} loses " + ", ".join(f"{c} {x:.0%}" for c, x in zip(classes, lost.tolist(), strict=True)))
 
 # %% tags=["check"]
-assert torch.equal(left["soft"], there), "soft membership never loses a class, and never invents one"
+assert torch.equal(left["soft"], in_crop), "soft membership never loses a class, and never invents one"
 torch.testing.assert_close(pooled.sum(1), torch.ones_like(pooled[:, 0]))
 
 # %% [markdown]
@@ -164,8 +164,8 @@ print(prototypes_by_loops(e, y.T))
 
 # %%
 def loss_by_loops(e, f, y):
-    mine, theirs = prototypes_by_loops(e, y), prototypes_by_loops(f.detach(), y)
-    gaps = [1 - torch.dot(mine[c], theirs[c]) / (mine[c].norm() * theirs[c].norm()) for c in mine]
+    student, teacher = prototypes_by_loops(e, y), prototypes_by_loops(f.detach(), y)
+    gaps = [1 - torch.dot(student[c], teacher[c]) / (student[c].norm() * teacher[c].norm()) for c in student]
     return sum(gaps) / len(gaps)
 
 
@@ -374,9 +374,9 @@ with torch.no_grad():
 membership_of = soft_membership(unseen_stats.one_hot, fused.shape[2:])
 ours, theirs = prototypes(deep.levels[-1], membership_of[deep.pairs.study]), prototypes(fused, membership_of)
 cosines = F.cosine_similarity(ours, theirs[deep.pairs.study], dim=2)  # P, K
-there_too = (unseen_stats.counts > 0)[deep.pairs.study]
-agreement = torch.stack([(cosines * there_too)[deep.pairs.modality == m].sum(0)
-                         / there_too[deep.pairs.modality == m].sum(0).clamp(min=1) for m in range(cohort.spec.M)])
+in_label = (unseen_stats.counts > 0)[deep.pairs.study]
+agreement = torch.stack([(cosines * in_label)[deep.pairs.modality == m].sum(0)
+                         / in_label[deep.pairs.modality == m].sum(0).clamp(min=1) for m in range(cohort.spec.M)])
 print(pd.DataFrame(agreement.numpy(), index=cohort.spec.modalities, columns=classes).round(2).to_string())
 
 # %% tags=["check"]
@@ -431,7 +431,7 @@ print("trained weights, mean cosine to the fused prototype:", {m: round(c, 2) fo
 
 # %% tags=["check", "hide-input"]
 torch.testing.assert_close(pooled.sum(1), torch.ones_like(pooled[:, 0]))
-assert torch.equal(left["soft"], there)
+assert torch.equal(left["soft"], in_crop)
 assert longer.abs().max() < 1e-6
 assert (flow[0, 3] == 0).all()
 assert teachers.grad is None

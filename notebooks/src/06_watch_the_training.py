@@ -116,7 +116,7 @@ rho = MonitorSettings().rho
 tracks = {}
 for kind, rate in (("frequent", 0.8), ("rare", 0.2)):
     occurs = rng.random(300) < rate
-    tracks[kind] = slow_track([1.0 if there else None for there in occurs], rho)
+    tracks[kind] = slow_track([1.0 if occurs_now else None for occurs_now in occurs], rho)
 at = 50
 for kind, (track, corrected) in tracks.items():
     print(f"{kind:8s} after {at} steps: raw {track[at - 1]:.2f}, corrected {corrected[at - 1]:.2f}")
@@ -154,12 +154,12 @@ def slow_observe(batches, rho):
     M = batches[0][0].shape[1]
     seen, means = [[] for _ in range(M)], []
     for L, available in batches:
-        company = [b for b in range(len(L)) if available[b].sum() >= 2]
-        values = [float(L[b, m]) for b in company for m in range(M) if available[b, m]]
+        distilled = [b for b in range(len(L)) if available[b].sum() >= 2]
+        values = [float(L[b, m]) for b in distilled for m in range(M) if available[b, m]]
         means.append(sum(values) / len(values) if values else None)
         s = slow_track(means, rho)[1][-1]
         for m in range(M):
-            d = [float(L[b, m]) / s / (1 - 1 / int(available[b].sum())) for b in company if available[b, m]]
+            d = [float(L[b, m]) / s / (1 - 1 / int(available[b].sum())) for b in distilled if available[b, m]]
             seen[m].append(sum(d) / len(d) if d else None)
     return torch.tensor([slow_track(values, rho)[1][-1] for values in seen])
 
@@ -304,10 +304,10 @@ print(world.to_string())
 
 def draw_available(rng, missing):
     """One batch of two studies, each with at least two modalities, so that every study counts."""
-    there = rng.random((2, len(missing))) > missing
-    while (there.sum(1) < 2).any():
-        there = rng.random((2, len(missing))) > missing
-    return torch.from_numpy(there)
+    occurs_now = rng.random((2, len(missing))) > missing
+    while (occurs_now.sum(1) < 2).any():
+        occurs_now = rng.random((2, len(missing))) > missing
+    return torch.from_numpy(occurs_now)
 
 
 # %% [markdown]

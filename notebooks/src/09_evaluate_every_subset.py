@@ -132,10 +132,10 @@ def distances(P, G, spacing):
 
 def hd95_by_hand(P, G, spacing, definition):
     """HD95 of two masks that are not empty."""
-    there, back = distances(P, G, spacing)
+    from_p, from_g = distances(P, G, spacing)
     if definition == "pooled":
-        return np.percentile(np.concatenate([there, back]), 95)
-    return max(np.percentile(there, 95), np.percentile(back, 95))
+        return np.percentile(np.concatenate([from_p, from_g]), 95)
+    return max(np.percentile(from_p, 95), np.percentile(from_g, 95))
 
 # %%
 def ball(centre, radius, shape=(40, 40, 40)):

@@ -198,7 +198,7 @@ known = {mask: answer for mask, answer in modalities.desk.known.items() if answe
 # %%
 loss = {}
 for m, name in enumerate(BRATS.modalities):
-    without = tuple(there and i != m for i, there in enumerate(everything))
+    without = tuple(is_available and i != m for i, is_available in enumerate(everything))
     if without in known and everything in known and without != everything:
         loss[name] = {r: full.dice[r] - known[without].dice[r] for r in BRATS.regions}
 for name, lost in loss.items():
@@ -231,7 +231,7 @@ if not case_folder and not weights_file and "T1ce" in loss:
 # %%
 bad = "FLAIR" if "FLAIR" in study.images else next(iter(study.images))
 m = BRATS.modalities.index(bad)
-rest = tuple(there and i != m for i, there in enumerate(everything))
+rest = tuple(is_available and i != m for i, is_available in enumerate(everything))
 kept = {level: modalities.degraded(bad, "noise", level, mask=everything) for level in noise_levels}
 for level, answer in kept.items():
     score = np.mean(list((answer.dice or answer.expected).values()))

@@ -173,8 +173,8 @@ class LabPage:
         """Sliders after whose move, by arrow keys, no picture changes; each is moved back."""
         dead = []
         for i, handle in enumerate(self.sliders()):
-            there, back = ("ArrowRight", "ArrowLeft") if not at_end(handle) else ("ArrowLeft", "ArrowRight")
-            if not self.changes(lambda h=handle, key=there: self.nudge(h, key), seconds=seconds):
+            forth, back = ("ArrowRight", "ArrowLeft") if not at_end(handle) else ("ArrowLeft", "ArrowRight")
+            if not self.changes(lambda h=handle, key=forth: self.nudge(h, key), seconds=seconds):
                 dead.append(i)
             self.nudge(handle, back)
         return dead

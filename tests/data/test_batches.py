@@ -65,11 +65,11 @@ def test_a_scan_that_the_table_leaves_out_is_never_seen(tiny_cohort, condition):
     seen = set()
     for step in range(20):
         batch = batches[step]
-        for name, there, images in zip(batch.names, batch.available, batch.images, strict=True):
+        for name, mask, images in zip(batch.names, batch.available, batch.images, strict=True):
             row = torch.tensor(table[name])
-            assert not (there & ~row).any() and there.any()
-            assert (images[~there] == 0).all()
-            seen.add((name, tuple(there.tolist())))
+            assert not (mask & ~row).any() and mask.any()
+            assert (images[~mask] == 0).all()
+            seen.add((name, tuple(mask.tolist())))
     assert (len(seen) == len(names)) == (condition == "imbalanced")
 
 

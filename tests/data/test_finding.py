@@ -63,13 +63,13 @@ def test_case_355_of_the_kaggle_copy_is_found_and_said_in_a_warning(tmp_path):
     assert (load_case(files, labels=LAYOUTS["brats2020"].labels).label == tiny_images()[1]).all()
 
 
-@pytest.mark.parametrize("there", [("T1",), ("FLAIR", "T2"), ("T1ce", "T1", "T2")])
-def test_any_subset_of_modalities_without_a_label_is_fine(tmp_path, there):
-    folder = write_tiny_case(tmp_path, "new_patient", modalities=there, label=False)
+@pytest.mark.parametrize("modalities", [("T1",), ("FLAIR", "T2"), ("T1ce", "T1", "T2")])
+def test_any_subset_of_modalities_without_a_label_is_fine(tmp_path, modalities):
+    folder = write_tiny_case(tmp_path, "new_patient", modalities=modalities, label=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         files = files_in_folder(folder, "brats2020")
-    assert tuple(files.images) == there and files.label is None
+    assert tuple(files.images) == modalities and files.label is None
 
 
 def test_files_need_not_bear_the_name_of_the_folder(tmp_path):

@@ -34,11 +34,11 @@ def test_there_are_48():
 def test_every_order_is_turned_and_turned_back(codes):
     data = np.arange(2 * 3 * 4).reshape(2, 3, 4)
     image = nib.Nifti1Image(data.astype(np.int16), lps_affine(shape=data.shape))
-    there = reoriented(image, codes)
-    array = np.asarray(there.dataobj)
-    turn = turn_to(there.affine, array.shape, "LPS")
+    other = reoriented(image, codes)
+    array = np.asarray(other.dataobj)
+    turn = turn_to(other.affine, array.shape, "LPS")
     back, move = turned(array, turn)
-    assert np.array_equal(back, data) and np.allclose(there.affine @ move, image.affine)
+    assert np.array_equal(back, data) and np.allclose(other.affine @ move, image.affine)
     assert np.array_equal(turn_back(back, turn), array)
 
 

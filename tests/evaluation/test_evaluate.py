@@ -395,8 +395,8 @@ class Bright(torch.nn.Module):
     def forward(self, images, available):
         from dmaf_lite.nn import Pairs, Prediction
 
-        there = available[..., None, None, None].to(images)
-        mean = (images * there).sum(1) / there.sum(1).clamp(min=1)
+        mask = available[..., None, None, None].to(images)
+        mean = (images * mask).sum(1) / mask.sum(1).clamp(min=1)
         logits = torch.stack([-(mean - 0.6) * 4, mean * 0 - 99, mean * 0 - 99, (mean - 0.6) * 4], dim=1)
         return Prediction(logits, Pairs.of(available))
 

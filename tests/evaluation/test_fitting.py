@@ -20,7 +20,7 @@ def study(seed: int, sure: float = 3.0) -> Observed:
     noise = rng.gumbel(size=(4, 150))
     maps = []
     for mask in MASKS:
-        knows = sum(v for v, there in zip(VALUE, mask, strict=True) if there)
+        knows = sum(v for v, is_available in zip(VALUE, mask, strict=True) if is_available)
         logits = knows * (np.arange(4)[:, None] == truth) + 0.3 * noise
         maps.append(Scaling(sure)(np.exp(logits) / np.exp(logits).sum(0)))
     true = {region: int(BRATS.region_mask(truth, region).sum()) for region in BRATS.regions}
@@ -42,7 +42,7 @@ def test_every_subset_is_calibrated_and_more_scans_recover_more(studies):
     assert list(fitted) == list(MASKS)
     for mask, one in fitted.items():
         assert set(one.regions) == set(BRATS.regions)
-        missing = {scan for scan, there in zip(BRATS.modalities, mask, strict=True) if not there}
+        missing = {scan for scan, is_available in zip(BRATS.modalities, mask, strict=True) if not is_available}
         assert set(one.recovered) == missing
     alone = fitted[MASKS[0]]
     best = max(alone.recovered, key=lambda scan: alone.recovered[scan]["ET"])

@@ -44,9 +44,9 @@ def brute_force(prediction, truth, spacing, percentile=95):
         return (np.argwhere(padded & ~inside) - 1) * np.asarray(spacing)
 
     table = cdist(points(prediction), points(truth))
-    there, back = table.min(axis=1), table.min(axis=0)
-    pooled = np.percentile(np.concatenate([there, back]), percentile)
-    return pooled, max(np.percentile(there, percentile), np.percentile(back, percentile))
+    rows, columns = table.min(axis=1), table.min(axis=0)
+    pooled = np.percentile(np.concatenate([rows, columns]), percentile)
+    return pooled, max(np.percentile(rows, percentile), np.percentile(columns, percentile))
 
 
 @pytest.mark.parametrize("spacing", [SPACING, (0.8, 1.3, 5.0)])

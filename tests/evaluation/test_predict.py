@@ -58,8 +58,8 @@ class Threshold(torch.nn.Module):
     def forward(self, images, available):
         from dmaf_lite.nn import Pairs, Prediction
 
-        there = available[..., None, None, None].to(images)
-        mean = (torch.nan_to_num(images) * there).sum(1) / there.sum(1)
+        mask = available[..., None, None, None].to(images)
+        mean = (torch.nan_to_num(images) * mask).sum(1) / mask.sum(1)
         logits = torch.zeros(len(images), 4, *images.shape[2:])
         logits[:, 3] = 20 * (mean - 1.4)
         return Prediction(logits, Pairs.of(available))

@@ -23,8 +23,8 @@ class MeanOfScans(torch.nn.Module):
         self.device_of = torch.nn.Parameter(torch.zeros(1))
 
     def forward(self, images, available):
-        there = available[..., None, None, None].to(images)
-        mean = (images * there).sum(1) / there.sum(1)
+        mask = available[..., None, None, None].to(images)
+        mean = (images * mask).sum(1) / mask.sum(1)
         logits = torch.full((len(images), 4, *images.shape[2:]), -9.0)
         logits[:, 0], logits[:, 3] = 8, 8 * mean
         return Prediction(logits=logits, pairs=Pairs.of(available))

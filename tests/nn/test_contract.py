@@ -20,8 +20,8 @@ def availability(draw):
 def test_pairs_list_exactly_what_is_there(available):
     pairs = Pairs.of(available)
     listed = list(zip(pairs.study.tolist(), pairs.modality.tolist(), strict=True))
-    there = [(b, m) for m in range(pairs.M) for b in range(pairs.B) if available[b, m]]
-    assert listed == there
+    expected = [(b, m) for m in range(pairs.M) for b in range(pairs.B) if available[b, m]]
+    assert listed == expected
     for m, (start, stop) in enumerate(pairs.blocks):
         assert (pairs.modality[start:stop] == m).all() and stop - start == int(available[:, m].sum())
 

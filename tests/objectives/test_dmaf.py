@@ -148,9 +148,9 @@ def test_no_gradient_reaches_the_teacher():
 def test_with_everything_off_it_is_the_plain_objective_to_the_digit(fusion):
     s = make(MIXED, fusion, **NOTHING)
     plain = SimpleNamespace(**vars(s) | {"objective": build_objective("plain", s.spec, s.net)})
-    mine, theirs = terms_of(s), terms_of(plain)
-    assert list(mine) == list(theirs) == ["seg", "deep", "unimodal"]
-    assert all(torch.equal(mine[name].value, theirs[name].value) for name in mine)
+    ours, reference = terms_of(s), terms_of(plain)
+    assert list(ours) == list(reference) == ["seg", "deep", "unimodal"]
+    assert all(torch.equal(ours[name].value, reference[name].value) for name in ours)
     one, other = gradients(s), gradients(plain)
     assert list(one) == list(other)
     assert all(torch.equal(g, other[n]) if g is not None else other[n] is None for n, g in one.items())

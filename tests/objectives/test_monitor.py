@@ -314,8 +314,8 @@ def test_two_processes_agree_with_one_that_saw_both_batches(tmp_path: Path):
     mp.spawn(monitor_process, (str(tmp_path),), nprocs=2)
     together, generator = TrainingMonitor(["cov", "att", "proto"], RATES), torch.Generator().manual_seed(4)
     for _ in range(15):
-        (one, here), (other, there) = (monitor_step(generator, studies=2) for _ in range(2))
-        together.observe({name: torch.cat([one[name], other[name]]) for name in one}, torch.cat([here, there]))
+        (one, first), (other, second) = (monitor_step(generator, studies=2) for _ in range(2))
+        together.observe({name: torch.cat([one[name], other[name]]) for name in one}, torch.cat([first, second]))
     together.update_epoch()
     for rank in range(2):
         state = torch.load(tmp_path / f"state_{rank}.pt", weights_only=True)

@@ -37,13 +37,13 @@ def slow_prototypes(e: Tensor, label: Tensor) -> dict[int, Tensor]:
 
 
 def slow_loss(e: Tensor, f: Tensor, label: Tensor, distance: str) -> Tensor:
-    mine, theirs = slow_prototypes(e, label), slow_prototypes(f.detach(), label)
+    student, teacher = slow_prototypes(e, label), slow_prototypes(f.detach(), label)
     gaps = []
-    for c in mine:
+    for c in student:
         if distance == "cosine":
-            gaps.append(1 - torch.dot(mine[c], theirs[c]) / mine[c].norm() / theirs[c].norm())
+            gaps.append(1 - torch.dot(student[c], teacher[c]) / student[c].norm() / teacher[c].norm())
         else:
-            gaps.append((mine[c] - theirs[c]).square().mean())
+            gaps.append((student[c] - teacher[c]).square().mean())
     return sum(gaps) / len(gaps)
 
 

@@ -73,8 +73,8 @@ def test_one_batched_pass_equals_one_student_after_the_other(network):
         alone = s.net(s.batch.images[study:study + 1], mask)
         for name in ("logits", "decoder_features"):
             torch.testing.assert_close(getattr(together, name)[row], getattr(alone, name)[0], rtol=1e-4, atol=1e-5)
-        for mine, deep in zip(together.deep_logits, alone.deep_logits, strict=True):
-            torch.testing.assert_close(mine[row], deep[0], rtol=1e-4, atol=1e-5)
+        for batched, deep in zip(together.deep_logits, alone.deep_logits, strict=True):
+            torch.testing.assert_close(batched[row], deep[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("network", "side", "options"), [

@@ -46,6 +46,6 @@ def test_hd95_carries_its_convention():
 
 
 def test_callers_cannot_spoil_each_others_rows():
-    mine = published_rows()
-    mine.loc[:, "value"] = 0.0
+    rows = published_rows()
+    rows.loc[:, "value"] = 0.0
     assert published_rows()["value"].max() > 0

@@ -84,10 +84,10 @@ def test_the_grid_of_the_network_lies_where_it_is():
     study = Study("grid", BRATS, images, label, np.diag([-1.5, -1.5, 1.5, 1.0]))
     seen = on_grid_of(study, {"spec": "brats", "spacing": [3.0] * 3, "window": [8, 8, 8]})
     frame = Scene.of(study)
-    there = frame.sample(to_lps(seen.label, seen.affine), frame.place_of(seen))
-    assert there.shape == frame.shape
+    seen_label = frame.sample(to_lps(seen.label, seen.affine), frame.place_of(seen))
+    assert seen_label.shape == frame.shape
     shown = frame.crop(study.label)
-    overlap = 2 * ((there > 0) & (shown > 0)).sum() / ((there > 0).sum() + (shown > 0).sum())
+    overlap = 2 * ((seen_label > 0) & (shown > 0)).sum() / ((seen_label > 0).sum() + (shown > 0).sum())
     assert overlap > 0.9, "the coarse label lies over the fine one, within half a voxel"
     same = frame.sample(to_lps(study.label, study.affine), frame.place_of(study))
     assert np.array_equal(same, shown), "on the study's own grid, voxel by voxel"

@@ -36,15 +36,15 @@ def data_way(crop: int) -> Canvas:
         c.arrow((480, y + 17), (530, y + 17), colour=colour)
         c.box(530, y, 110, 34, colour=colour, fill=colour)
         c.text(585, y + 22, f"{'label' if name == 'seg' else name}.npy", css="ink small")
-        there = table[name]
+        is_available = table[name]
         if name == "seg":
             c.arrow((640, y + 17), (830, y + 17), colour=colour)
             continue
         c.arrow((640, y + 17), (700, y + 17), colour=colour)
-        tint = colour if there else ""
-        c.box(700, y, 76, 34, colour=tint, css="edge" if there else "gone", fill=tint)
-        c.text(738, y + 22, "there" if there else "taken", css="ink small" if there else "quiet small")
-        if there:
+        tint = colour if is_available else ""
+        c.box(700, y, 76, 34, colour=tint, css="edge" if is_available else "gone", fill=tint)
+        c.text(738, y + 22, "there" if is_available else "taken", css="ink small" if is_available else "quiet small")
+        if is_available:
             c.arrow((776, y + 17), (830, y + 17), colour=colour)
     c.box(830, 48, 150, 210, css="edge")
     c.math(905, 98, "images")

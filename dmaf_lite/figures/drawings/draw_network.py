@@ -103,10 +103,10 @@ def packed(available: Sequence[Sequence[bool]]) -> Canvas:
     for b, row in enumerate(available):
         y = 74 + 74 * b
         c.text(70, y + 34, f"study {b}", css="ink small", anchor="end")
-        for m, there in enumerate(row):
+        for m, is_available in enumerate(row):
             colour = MODALITY_COLOURS[BRATS.modalities[m]]
             x = 80 + 82 * m
-            if there:
+            if is_available:
                 c.box(x, y, 70, 58, colour=colour, fill=colour)
             else:
                 c.box(x, y, 70, 58, css="gone")

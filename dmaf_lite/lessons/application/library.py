@@ -80,9 +80,9 @@ class Library:
                              "command line: explore FOLDER")
         folder = Path(self._dropped.name) / re.sub(r"\W", "", batch)[:40] / "dropped"
         folder.mkdir(parents=True, exist_ok=True)
-        there = [path.name for path in folder.iterdir() if path.name != file]
-        if len(there) >= MOST_FILES:
-            raise ValueError(f"{file}: found {len(there) + 1} files; expected at most {MOST_FILES}, the scans of one "
+        stored = [path.name for path in folder.iterdir() if path.name != file]
+        if len(stored) >= MOST_FILES:
+            raise ValueError(f"{file}: found {len(stored) + 1} files; expected at most {MOST_FILES}, the scans of one "
                              "study and its segmentation; drop one study at a time")
         return folder / file
 

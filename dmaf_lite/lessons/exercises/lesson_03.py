@@ -24,9 +24,9 @@ def check_3_1(masked_softmax: Callable) -> None:
     weights = masked_softmax(scores.clone(), available)
     assert weights.shape == scores.shape, "one weight for every score"
     assert (weights[~available] == 0).all(), "a missing modality must get exactly 0, not just little"
-    for b, there in enumerate(available):
-        expected = scores[b, there].softmax(0)
-        assert torch.allclose(weights[b, there], expected, atol=1e-5), \
+    for b, mask in enumerate(available):
+        expected = scores[b, mask].softmax(0)
+        assert torch.allclose(weights[b, mask], expected, atol=1e-5), \
             "over what is there it is a plain softmax along the modalities, and sums to 1"
     broken = torch.where(available[:, :, None], scores, float("nan"))
     again = masked_softmax(broken, available)
@@ -39,8 +39,8 @@ def check_3_2(fuse: Callable) -> None:
     e, scores, available = _batch()
     f = fuse(e.clone(), scores.clone(), available)
     assert f.shape == (15, 5), "one fused vector for every study"
-    for b, there in enumerate(available):
-        expected = (scores[b, there].softmax(0) * e[b, there]).sum(0)
+    for b, mask in enumerate(available):
+        expected = (scores[b, mask].softmax(0) * e[b, mask]).sum(0)
         assert torch.allclose(f[b], expected, atol=1e-5), \
             "the sum of weight times feature over what is there; with one modality that is the feature itself"
     hole = torch.where(available[:, :, None], 0.0, float("nan"))

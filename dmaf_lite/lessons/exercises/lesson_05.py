@@ -65,9 +65,9 @@ def check_5_4(moving_teacher: Callable) -> None:
     loss = moving_teacher(p)
     wanted = (1 - F.cosine_similarity(p, p.mean(0, keepdim=True), dim=2)).mean()
     assert torch.allclose(loss, wanted, atol=1e-5), "the mean over students and classes of one minus the cosine"
-    mine, = torch.autograd.grad(loss, p, retain_graph=True)
-    theirs, = torch.autograd.grad(wanted, p)
-    assert torch.allclose(mine, theirs, atol=1e-5), "the teacher moves, too: do not detach it"
+    found, = torch.autograd.grad(loss, p, retain_graph=True)
+    expected, = torch.autograd.grad(wanted, p)
+    assert torch.allclose(found, expected, atol=1e-5), "the teacher moves, too: do not detach it"
     assert moving_teacher(torch.ones(3, 4, 6)).item() < 1e-5, "where all prototypes are the same, it is content"
     free = _numbers(3, 4, 6).clone().requires_grad_()
     start = moving_teacher(free).item()

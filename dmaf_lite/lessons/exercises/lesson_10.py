@@ -32,10 +32,10 @@ def check_10_2(most_missed: Callable) -> None:
     plain = dict(zip(names, (0.1, 0.4, 0.05, 0.2), strict=True))
     assert most_missed(table(lambda s: sum(plain[m] for m in s))) == "T1ce", \
         "where every scan adds its own, it is the one that adds most"
-    # T2 alone is best, but with company it adds little; FLAIR alone is nothing, and adds to every company.
+    # T2 alone is best, but beside other scans it adds little; FLAIR alone is nothing, and adds to all others.
     tricky = table(lambda s: 0.6 if s == {"T2"} else 0.3 * ("FLAIR" in s) + 0.1 * len(s))
     assert most_missed(tricky) == "FLAIR", "compare each subset with itself less the scan, not the scans alone"
-    # From the full set only T1 is missed; in smaller company it is FLAIR, every time.
+    # From the full set only T1 is missed; among fewer scans it is FLAIR, every time.
     odd = {frozenset({"T1ce", "T1", "T2"}): 0.35, frozenset(names): 0.35, frozenset({"FLAIR", "T1ce", "T2"}): 0.1}
     full = table(lambda s: odd.get(s, 0.3 * ("FLAIR" in s)))
     assert most_missed(full) == "FLAIR", "all subsets count, not the full one only"

@@ -20,7 +20,7 @@ from dmaf_lite.spec import DatasetSpec
 
 def mask_key(available: Sequence[bool]) -> str:
     """Name of an availability mask: ``(True, False, True, True)`` -> ``"1011"``, in the order of the modalities."""
-    return "".join("1" if there else "0" for there in available)
+    return "".join("1" if is_available else "0" for is_available in available)
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,7 @@ def write_brain_cohort(folder: str | Path, *, count: int, seed: int = 0, spacing
     write = partial(write_brain, folder, seed, settings=settings)
     return write_cases(write, count=count, name=case_name, workers=workers,
                        # a case's folder appears only when it is complete
-                       is_there=lambda index: resume and (folder / case_name(index)).is_dir(),
+                       is_written=lambda index: resume and (folder / case_name(index)).is_dir(),
                        title=f"phantoms at {settings.spacing:g} mm")
 
 

@@ -84,7 +84,7 @@ def write_heart_cohort(folder: str | Path, *, count: int, seed: int = 0, workers
         raise ValueError(f"count is {count}; expected at least 1 case")
     claim_folder(folder, _describe(seed, settings))
     return write_cases(partial(write_heart, folder, seed, settings=settings), count=count, name=heart_name,
-                       workers=workers, is_there=lambda index: resume and has_heart(folder, index),
+                       workers=workers, is_written=lambda index: resume and has_heart(folder, index),
                        title=f"heart phantoms at {settings.spacing:g} mm")
 
 

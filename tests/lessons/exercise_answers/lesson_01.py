@@ -42,9 +42,9 @@ def anything(available, rng):
 
 
 def size_first(available, rng):
-    there = np.flatnonzero(available)
+    indices = np.flatnonzero(available)
     kept = np.zeros_like(available)
-    kept[rng.choice(there, rng.integers(1, len(there) + 1), replace=False)] = True
+    kept[rng.choice(indices, rng.integers(1, len(indices) + 1), replace=False)] = True
     return kept
 
 

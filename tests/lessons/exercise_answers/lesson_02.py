@@ -8,8 +8,8 @@ def divides_by_all(e, available):
 
 
 def multiplies_the_mask(e, available):
-    there = available[:, :, None].float()
-    return (e * there).sum(1) / there.sum(1)
+    mask = available[:, :, None].float()
+    return (e * mask).sum(1) / mask.sum(1)
 
 
 def trusts_the_missing(e, available):

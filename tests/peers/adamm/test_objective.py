@@ -94,8 +94,9 @@ def test_every_term_in_numbers(faithful):
     batch = tiny_batch()
     with torch.no_grad():
         terms = terms_of(net, objective, batch, step=5)
-        mine, theirs = net.encode(batch.images, SOME), objective.teacher.encode(batch.images, torch.ones(2, 4).bool())
-        student, teacher = net.decode(mine, SOME), objective.teacher.decode(theirs, torch.ones(2, 4).bool())
+        everything = torch.ones(2, 4).bool()
+        students, teachers = net.encode(batch.images, SOME), objective.teacher.encode(batch.images, everything)
+        student, teacher = net.decode(students, SOME), objective.teacher.decode(teachers, everything)
     assert set(terms) == TERMS | ({"style_gram"} if faithful else {"voxel"})
     for b in range(2):
         dice, presence, consistency, voxel = [0.0, 0.0], 0.0, 0.0, 0.0
@@ -113,7 +114,7 @@ def test_every_term_in_numbers(faithful):
                 voxel += (0.6, 0.4)[i] * bce
             consistency += float(((p[0] - p[1]) ** 2).mean())
         expected = {"seg": dice[0], "seg_teacher": dice[1], "presence": presence, "consistency": consistency,
-                    "content": ((theirs.content - mine.content)[b] ** 2).mean().item()} | (
+                    "content": ((teachers.content - students.content)[b] ** 2).mean().item()} | (
                         {} if faithful else {"voxel": voxel})
         for name, value in expected.items():
             assert terms[name].value[b].item() == pytest.approx(value, rel=1e-4, abs=1e-6), name
