@@ -16,6 +16,7 @@ import pandas as pd
 from dmaf_lite.evaluation.statistics import bootstrap_interval
 from dmaf_lite.evaluation.tables import select
 from dmaf_lite.experiment.profile import OWN, ExperimentSettings
+from dmaf_lite.spec import SPECS, DatasetSpec
 from dmaf_lite.training.runlog import read_log
 
 FLAT = 0.01  # of Dice: less than the spread over seeds
@@ -25,6 +26,12 @@ def with_axes(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of earlier versions with the columns that they lack: one kind of rates, the last weights."""
     missing = {"rates": OWN, "choice": "last"}
     return rows.assign(**{name: value for name, value in missing.items() if name not in rows.columns})
+
+
+def spec_of(rows: pd.DataFrame) -> DatasetSpec | None:
+    """The kind of study that rows are about, told by their regions; None where there are no rows."""
+    found = set(rows["region"])
+    return next((spec for spec in SPECS.values() if found & set(spec.regions)), None)
 
 
 def per_case(rows: pd.DataFrame, metric: str = "dice", convention: str | None = None) -> pd.Series:

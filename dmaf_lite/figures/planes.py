@@ -92,5 +92,5 @@ def window(image: np.ndarray) -> tuple[float, float]:
 def narrow(scan: np.ndarray) -> tuple[float, float]:
     """A grey window around the brain's tissue: on T2, fluid is so bright that a full window leaves the rest dark."""
     inside = scan[scan != 0]
-    low, middle, high, top = np.percentile(inside, (1, 50, 90, 99.5))
-    return float(low), float(max(min(top, middle + 2 * (high - middle)), low + 1e-6))
+    low, middle, top = np.percentile(inside, (1, 50, 99.5))
+    return float(low), float(max(min(top, middle + 2.5 * (middle - low)), low + 1e-6))

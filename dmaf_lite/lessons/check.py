@@ -21,6 +21,7 @@ from dmaf_lite.lessons.stubs import derive, has_exercises
 MEDIAN, P90, LONGEST = 8, 20, 30  # code lines per cell: what a reader takes in at a glance, and in one go
 LARGEST = 500_000  # bytes; above, GitHub is slow to show a notebook
 CHECKS = 3
+FOLDED_ANSWER = "<details><summary>Answer</summary>"
 PRIVATE = {
     "a path of a machine": re.compile(
         r"(?<![\w.])/(?:home|root|Users|work|tmp|mnt|private)/\w|[A-Z]:\\\w|site-packages"),
@@ -53,13 +54,14 @@ def check_source(workspace: Workspace, lesson: Lesson) -> list[str]:
     words = re.findall(r"[a-z0-9]+", lesson.title.lower().replace("'", ""))
     if "_".join(words) != stem:
         problems.append(f"the title is '{lesson.title}'; expected the words of the file name, {stem}")
-    problems += [f"the opening has no line **{w}**" for w in ("Do", "Learn", "Need")
+    problems += [f"the opening has no line **{w}**" for w in ("Question", "Do", "Learn", "Need")
                  if not re.search(rf"^\*\*{w}\*\*", cells[0].source, re.MULTILINE)]
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     sections = ["In practice", "What we built", *(["Exercises"] if has_exercises(lesson) else []), "Next"]
     problems += [f"there is no section '## {s}'" for s in sections if not re.search(rf"^## {s}\b", text, re.MULTILINE)]
-    if lesson.opening("Question"):
-        problems += _check_question(text)
+    if re.search(r"\d+ minutes?\b", lesson.opening("Need")):
+        problems.append("the opening says how many minutes it takes; the table of lessons in the README does, measured")
+    problems += _check_question(cells)
     try:
         declared(lesson)
     except ParameterError as error:
@@ -77,7 +79,7 @@ def check_source(workspace: Workspace, lesson: Lesson) -> list[str]:
                 problems.append(f"code lines per cell: {name} is {value:g}, at most {limit} is allowed")
     checks = [cell for cell in code if "check" in tags(cell)]
     problems += [f"a check cell asserts nothing: {cell.source.splitlines()[0]}"
-                 for cell in checks if not _asserts(cell.source)]
+                 for cell in checks if not _assertions(cell.source)]
     if len(checks) < CHECKS:
         problems.append(f"there are {len(checks)} cells tagged check; expected at least {CHECKS}")
     if any("itkwidgets" in cell.source for cell in code):
@@ -103,6 +105,9 @@ def check_published(workspace: Workspace, lesson: Lesson, path: Path) -> list[st
     for cell in run:
         for output in cell.outputs:
             problems += _check_output(cell, output)
+    answer = answer_cell(notebook.cells)
+    if answer is not None and not any(re.search(r"\d", output.get("text", "")) for output in answer.outputs):
+        problems.append(f"the answer of the lesson shows no number; {again}")
     if "widgets" in notebook.metadata:
         problems.append("it stores the state of widgets, which GitHub refuses to show")
     size = path.stat().st_size
@@ -146,18 +151,42 @@ def _check_output(cell: NotebookNode, output: NotebookNode) -> list[str]:
                        if (found := pattern.search(text))]
 
 
-def _check_question(text: str) -> list[str]:
-    """A lesson that opens with a question answers it, lets its reader guess twice, and asks five questions."""
-    problems = [] if re.search(r"^## The answer\b", text, re.MULTILINE) else ["the question has no '## The answer'"]
-    guesses = text.count("**Before you run**")
-    if guesses < 2:
-        problems.append(f"the reader is asked to guess before a run {guesses} times; expected at least twice")
-    quiz = re.search(r"^## Five questions$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    asked = len(re.findall(r"^\d\. ", quiz[1], re.MULTILINE)) if quiz else 0
-    answered = quiz[1].count("<summary>Answer</summary>") if quiz else 0
+def _check_question(cells: list[NotebookNode]) -> list[str]:
+    """A lesson answers its question with a number, lets its reader guess twice, and asks five questions that a check
+    holds to the lesson's own numbers."""
+    problems = []
+    if answer_cell(cells) is None:
+        problems.append("there is no section '## The answer' that ends in a code cell which prints its number")
+    texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    guesses = [bool(re.search(rf"{re.escape(FOLDED_ANSWER)}\s*\S", guess))
+               for text in texts for guess in text.split("**Before you run**")[1:]]
+    if sum(guesses) < 2 or not all(guesses):
+        problems.append(f"the reader is asked to guess before a run {len(guesses)} times, with {sum(guesses)} folded "
+                        "answers; expected at least twice, each with its answer")
+    quiz, below = _section(cells, "Five questions")
+    asked = len(re.findall(r"^\d\. ", quiz, re.MULTILINE))
+    answered = quiz.count(FOLDED_ANSWER)
     if not asked == answered == 5:
         problems.append(f"'## Five questions' has {asked} questions and {answered} folded answers; expected 5 of each")
+    held = _assertions(below.source) if below is not None and "check" in tags(below) else 0
+    if held < 5:
+        problems.append(f"the cell below '## Five questions' is a check of {held} assertions; expected one per answer")
     return problems
+
+
+def answer_cell(cells: list[NotebookNode]) -> NotebookNode | None:
+    """The code cell that prints the answer's number; None if there is none."""
+    _, below = _section(cells, "The answer")
+    return below if below is not None and "print(" in below.source else None
+
+
+def _section(cells: list[NotebookNode], head: str) -> tuple[str, NotebookNode | None]:
+    """The text below a heading up to the end of its cell or the next heading, and the code cell that follows it."""
+    for cell, after in zip(cells, [*cells[1:], None], strict=True):
+        found = re.search(rf"^## {head}$(.*?)(^## |\Z)", cell.source, re.MULTILINE | re.DOTALL)
+        if cell.cell_type == "markdown" and found:
+            return found[1], after if after is not None and after.cell_type == "code" and not found[2] else None
+    return "", None
 
 
 def _check_links(folder: Path, text: str) -> list[str]:
@@ -180,14 +209,11 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head.strip().lower()).replace(" ", "-") for head in heads}
 
 
-def _asserts(source: str) -> bool:
-    """Whether code asserts something, by the statement or by a call such as torch.testing.assert_close."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Assert):
-            return True
-        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1].startswith("assert"):
-            return True
-    return False
+def _assertions(source: str) -> int:
+    """How often code asserts, by the statement or by a call such as torch.testing.assert_close."""
+    return sum(isinstance(node, ast.Assert)
+               or (isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1].startswith("assert"))
+               for node in ast.walk(ast.parse(source)))
 
 
 def _texts(notebook: NotebookNode) -> list[tuple]:

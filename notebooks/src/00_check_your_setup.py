@@ -126,7 +126,7 @@ def memory_gb() -> float:
 print(f"memory     {memory_gb():.0f} GB")
 
 # %% tags=["check"]
-assert (3, 11) <= sys.version_info[:2] <= (3, 12), "choose a kernel with Python 3.11 or 3.12"
+assert (3, 11) <= sys.version_info[:2] <= (3, 14), "choose a kernel with Python 3.11 to 3.14"
 assert not memory_gb() < 4, "the lessons need 4 GB of memory; close other programs or use another computer"
 
 # %% [markdown]

@@ -270,8 +270,8 @@ assert all(side >= min(crop, whole) for side, whole in zip(head.shape, flair.sha
 # %% [markdown]
 # ## 8 · A store that gives crops
 #
-# Training reads thousands of random crops. Unpacking whole `.nii.gz` files for each would be waste, so a cohort is
-# **prepared** once: loaded, checked, z-scored, cropped, and saved as plain `.npy` arrays, one per modality.
+# Training reads thousands of random crops. To unpack whole `.nii.gz` files for each would take too long, so a cohort
+# is **prepared** once: loaded, checked, z-scored, cropped, and saved as plain `.npy` arrays, one per modality.
 
 # %%
 store = Path(scratch.name, "prepared")
@@ -441,7 +441,7 @@ print(f"{kept.mean():.1f} of {BRATS.M} scans per training case; {(kept == BRATS.
 
 # %% [markdown]
 # A network sees z-scored crops of the scans that the table leaves. With the published missing rates about two of four
-# scans remain of each case, most often T1 and most rarely T2, and hardly any or no case keeps all.
+# scans remain of each case, most often T1 and most rarely T2, and nearly every case lacks at least one.
 #
 # ## In practice
 #

@@ -92,7 +92,7 @@ print("there:", BRATS.subset_name(available.tolist()))
 # %% [markdown]
 # ## 2 · Project: maps become tokens
 #
-# Attention between all voxels would be far too dear. So each map is averaged to a coarse grid of $g^3$ cells, and each
+# Attention between all voxels would cost far too much. So each map is averaged to a coarse grid of $g^3$ cells, and each
 # cell becomes a token that also knows where it lies and which scan it comes from:
 #
 # $$ x^m = W \, \mathrm{pool}_g(e^m) + b + \mathrm{position} + \mathrm{modality}_m $$

@@ -376,7 +376,7 @@ for name, lost in loss.items():
 # 4. Which way does the first index of a picture in LPS order grow?
 #    <details><summary>Answer</summary>To the patient's left, which is the right side of the picture.</details>
 # 5. Does 80 % confidence mean 80 % right?
-#    <details><summary>Answer</summary>Only if the network is calibrated; the diagram of section 5 shows whether it is.</details>
+#    <details><summary>Answer</summary>Only if the network is calibrated; the diagram of section 6 shows whether it is.</details>
 
 # %% tags=["check", "hide-input"]
 assert greys(50, 0, 100) == 127.5

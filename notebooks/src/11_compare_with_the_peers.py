@@ -26,10 +26,8 @@
 profile: str = "cpu-small"  # set by the runner
 seed: int = 0  # one seed for everything random
 cases_unseen: int = 6  # synthetic cases that no weights of the kit have seen (as in lesson 07)
-cases_threshold: int = 8  # the same; here for short trainings
-steps_passion: int = 48  # RFNet with PASSION
-steps_mmformer: int = 30  # a small mmFormer
-steps_adamm: int = 60  # AdaMM
+cases_threshold: int = 8  # the same; here for the one short training
+steps_passion: int = 24  # RFNet with PASSION
 methods_timed: int = 8  # of the comparison, in its order
 timed: int = 2  # repetitions; the shortest counts
 results_folder: str = "results"  # holds peers.parquet and peers.json; yours after a run of your own
@@ -56,14 +54,13 @@ from dmaf_lite.lessons.parameters import check_parameters
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.methods.objectives import build_objective
 from dmaf_lite.methods.pairings import PAIRINGS
-from dmaf_lite.methods.weights import load_weights, shipped
+from dmaf_lite.methods.weights import load_weights
 from dmaf_lite.peers.adamm.network import AdammNet
 from dmaf_lite.peers.adamm.presence import class_logits
 from dmaf_lite.peers.mmformer import to_grid
 from dmaf_lite.peers.preference import balanced, relative_distance, relative_preference
 from dmaf_lite.peers.rfnet import region_means
 from dmaf_lite.spec import BRATS
-from dmaf_lite.training.checkpoint import load_checkpoint
 from dmaf_lite.training.step import build_optimizer
 
 check_parameters(globals())
@@ -109,13 +106,36 @@ for name, number in released.items():
 # %% [markdown]
 # Note that "RFNet" is 9.0 or 2.4 million parameters, depending on whose table it stands in.
 #
-# A few synthetic cases, and a crop around a tumour, for the pictures below. All networks here are trained for a minute at
-# most: they show how a method works, not how well.
+# What a method is worth cannot be trained in a lesson. It is read from a comparison that comes with the kit; section 7
+# says how it was made. Its budget is small, so its numbers say **how methods start**, not where they end.
 
 # %%
-weights_path = shipped("dmaf_net_phantom")
-net, card = load_weights(weights_path)
-config = {"train": cases_threshold, "val": 1, "test": cases_unseen, "seed": seed + 1000, "spacing": card["spacing"][0]}
+peers_card = json.loads(Path(results_folder, "peers.json").read_text(encoding="utf-8"))
+peers = pd.read_parquet(Path(results_folder, "peers.parquet"))
+regions, methods = list(BRATS.regions), list(dict.fromkeys(peers["variant"]))
+budget, phantom = peers_card["profile"]["common"], peers_card["profile"]["phantom"]
+print(f"{peers_card['data']}, {peers_card['date']}, commit {peers_card['commit']}, {peers_card['hardware']}\n"
+      f"{budget['steps']} steps a run, seeds {sorted(set(peers['seed']))}, condition {budget['condition']}; "
+      f"{phantom['train']} training and {peers['case'].nunique()} test cases at {phantom['spacing']:g} mm")
+peers = peers[peers["region"].isin(regions)]
+
+
+def so_far(*methods):
+    """Mean Dice of methods in the comparison: from all four scans, without T1ce, and over all subsets."""
+    rows = peers.query("metric == 'dice' and variant in @methods")
+    asked = {"all four": [BRATS.subset_name((True,) * 4)], "without T1ce": ["FLAIR+T1+T2"], "mean of 15": set(rows["subset"])}
+    tables = {words: rows[rows["subset"].isin(names)].groupby(["variant", "region"])["value"].mean().unstack()
+              for words, names in asked.items()}
+    table = pd.concat(tables, axis=1).reindex(columns=regions, level="region").loc[list(methods)]
+    print(f"Dice after {budget['steps']} steps\n{table.rename_axis(index=None).round(2).to_string()}")
+
+
+# %% [markdown]
+# For the small examples below: a few synthetic cases, and a crop around a tumour. One network is trained for half a minute,
+# the others are as they were made: they show **how** a method works.
+
+# %%
+config = {"train": cases_threshold, "val": 1, "test": cases_unseen, "seed": seed + 1000, "spacing": phantom["spacing"]}
 cohort_folder = load_or_make("unseen-cohort", recipes.make_cohort, config)
 cohort, split = recipes.open_cohort(cohort_folder)
 side, name = 32, split["test"][0]
@@ -123,26 +143,21 @@ truth = cohort.read(name)[1]
 centre = np.argwhere(truth > 0).mean(0).round().astype(int)
 start = tuple(int(np.clip(c - side // 2, 0, n - side)) for c, n in zip(centre, truth.shape, strict=True))
 scans, label = cohort.read(name, start, (side,) * 3)
-images, slice_index = torch.from_numpy(np.asarray(scans))[None], int((label > 0).sum((0, 1)).argmax())
+images = torch.from_numpy(np.asarray(scans))[None]
 everything, without_t1ce = torch.tensor([[True] * 4]), torch.tensor([[True, False, True, True]])
 
 # %%
-common = {"crop": [side] * 3, "batch": 2, "seed": seed, "log_every": 4}
 rates = {"FLAIR": 0.6, "T1ce": 0.4, "T1": 0.2, "T2": 0.8}
-passion_config = common | {"network": "rfnet", "objective": "passion", "steps": steps_passion,
-                           "condition": "imbalanced", "missing_rates": rates,
-                           "objective_options": {"eta": 0.1}}  # published: 0.01, and hundreds of epochs
-small = {"grid": 2, "token_width": 64, "hidden": 256}  # published: tokens of 512, feed-forward 4096
-mmformer_config = common | {"network": "mmformer", "objective": "plain", "steps": steps_mmformer,
-                            "network_options": small}
-adamm_config = common | {"network": "adamm", "objective": "adamm", "steps": steps_adamm, "lr": 5.0e-4}
-
-# %%
+passion_config = {"crop": [side] * 3, "batch": 2, "seed": seed, "log_every": 4,
+                  "network": "rfnet", "objective": "passion", "steps": steps_passion,
+                  "condition": "imbalanced", "missing_rates": rates,
+                  "objective_options": {"eta": 0.1}}  # published: 0.01, and hundreds of epochs
 passion_run = load_or_make("peers-passion", recipes.train_run, passion_config, needs=[cohort_folder])
-mmformer_run = load_or_make("peers-mmformer", recipes.train_run, mmformer_config, needs=[cohort_folder])
-adamm_run = load_or_make("peers-adamm", recipes.train_run, adamm_config, needs=[cohort_folder])
-rfnet, mmformer, adamm = (load_weights(run / "weights.safetensors")[0]
-                          for run in (passion_run, mmformer_run, adamm_run))
+rfnet = load_weights(passion_run / "weights.safetensors")[0]
+torch.manual_seed(seed)
+small = {"grid": 2, "token_width": 64, "hidden": 256}  # published: tokens of 512, feed-forward 4096
+mmformer = build_network("mmformer", BRATS, **small).eval()
+adamm = build_network("adamm", BRATS).eval()
 
 # %% [markdown]
 # ## 2 · RFNet: fuse by region
@@ -189,26 +204,17 @@ for title, mask in names.items():
     table = pd.DataFrame(looked_at(rfnet, mask)[2][1].numpy(), index=BRATS.classes, columns=BRATS.modalities)
     print(f"gates at level 2, {title}\n{table.round(2).to_string()}")
 
-# %% tags=["hide-input"]
-shown = dict(zip(BRATS.classes, pi[0][0].numpy(), strict=True))
-fig = figures.show_maps(shown, np.eye(4), index=slice_index, image=scans[0], unit="probability")
-figures.show(fig, alt="FLAIR, and RFNet's guess of the four regions in one slice, as probabilities")
-
 # %% [markdown]
 # How to read the tables: a row is a class, and the number in it is the **gate** $s_{k,m}$, by which the features of
 # modality $m$ are multiplied where that class is guessed. 1 lets them pass, 0 stops them. Gates need not sum to 1, since
 # every gate is a sigmoid of its own; in a softmax (lesson 03) the scans would compete. The gate of a missing scan may be
-# anything: it multiplies exact zeros. The maps above are the guess that steers the fusion, not the segmentation.
-#
-# Do the gates already ask T1ce for what enhances? Let the table decide:
+# anything: it multiplies exact zeros. These gates are of a network that has learned next to nothing: read how the table
+# is built, not what it says. What RFNet had learned when the comparison ended:
 
 # %%
-asked_most = {k: BRATS.modalities[int(row.argmax())] for k, row in zip(BRATS.classes, gates[1], strict=True)}
-print(f"after {steps_passion} steps the largest gate belongs to", asked_most)
-print("T1ce has it for ET:", "yes" if asked_most["ET"] == "T1ce" else "NO, so few steps have not taught the gates yet")
+so_far("baseline", "RFNet")
 
 # %% [markdown]
-#
 # ## 3 · mmFormer: tokens that talk
 #
 # *Zhang et al., MICCAI 2022.* Convolutions see a neighbourhood; a transformer sees everything at once. At its deepest level
@@ -254,10 +260,9 @@ fig = figures.attention_picture(heads, BRATS.modalities)
 figures.show(fig, alt="Attention between the tokens of the four modalities, once with all, once without T1ce")
 
 # %% [markdown]
-# The stripe of T1ce does not become dark when T1ce is missing. Note the size, though: a layer that has learned nothing
-# gives every scan an equal share, and so short a training leaves it near that. What the picture proves is not *how much*
-# a trained mmFormer listens to a missing scan, but that nothing stops it. In DMAF-Net the keys of a missing scan get
-# exactly 0 (lesson 03).
+# The stripe of T1ce does not become dark when T1ce is missing. This layer has learned nothing yet, so it gives every scan
+# nearly an equal share. The picture does not prove *how much* a trained mmFormer listens to a missing scan; it proves that
+# nothing stops it. In DMAF-Net the keys of a missing scan get exactly 0 (lesson 03).
 #
 # One line of the released code deserves a look. After the transformer the tokens lie in memory modality by modality, and
 # are *viewed* as a grid. What ends up in the first cells?
@@ -277,7 +282,11 @@ for title, scrambled in (("here", False), ("released", True)):
 # %% [markdown]
 # Ours: cell 0 gets token 0 of every modality. Released: it gets tokens 0 to 3 of FLAIR, so that space and modality are
 # mixed up. A network can learn to live with that, and weights trained that way need it: `faithful=True`.
-#
+
+# %%
+so_far("baseline", "mmFormer")
+
+# %% [markdown]
 # ## 4 · PASSION: who lags gets more
 #
 # *Shi et al., ACM MM 2024.* Not a network but an objective, for any network that decodes one modality alone. The prediction
@@ -322,8 +331,13 @@ fig = figures.modality_curves(log, ["relative_gap", "beta"], BRATS.modalities)
 figures.show(fig, alt="RFNet with PASSION, a short run: relative gap and weight beta of each modality over the steps")
 
 # %% [markdown]
-# Whose gap is above 0 lags behind, and its $\beta$ rises epoch by epoch, in small steps.
-#
+# Whose gap is above 0 lags behind, and its $\beta$ rises epoch by epoch, in small steps. In the comparison nobody lags by
+# a missing rate, as all training cases are complete:
+
+# %%
+so_far("RFNet", "RFNet + PASSION", "mmFormer", "mmFormer + PASSION")
+
+# %% [markdown]
 # ## 5 · AdaMM: one path for every set of scans
 #
 # *arXiv 2509.15017.* All scans enter one U-Net through its first convolution, zeros where they are missing. What makes
@@ -333,23 +347,16 @@ figures.show(fig, alt="RFNet with PASSION, a short run: relative gap and weight 
 # The price: features belong to one set of scans, so nothing can be encoded once and reused for fifteen subsets.
 
 # %%
-def teacher_of(run, student, config):
-    """The teacher that was trained beside a student; it is part of the objective, kept in the checkpoint."""
-    objective = build_objective("adamm", BRATS, student, total_steps=config["steps"])
-    optimizer = build_optimizer(student, objective, lr=1.0, weight_decay=0.0)
-    load_checkpoint(run, student, objective, optimizer)
-    return objective.teacher.eval()
-
-
-adamm_teacher = teacher_of(adamm_run, adamm, adamm_config)
-with torch.no_grad():
-    answers = {"teacher, all four": adamm_teacher(images, everything)}
-    answers |= {f"student, {title}": adamm(images, mask) for title, mask in names.items()}
-for title, answer in answers.items():
-    q = answer.presence_logits.sigmoid()[0]
-    print(f"{title:22s} presence", {c: round(float(p), 2) for c, p in zip(BRATS.classes[1:], q, strict=True)})
+z = torch.tensor([-2.0, 0.4, 1.0]).view(1, 3, 1, 1, 1)  # one voxel: log-odds of NCR/NET, ED and ET
+doubted = torch.tensor([[2.0, 2.0, -0.5]])  # the presence head doubts that ET is in the crop at all
+for gate in ("none", "soft", "hard"):
+    answer = class_logits(z, doubted, gate=gate)[0, :, 0, 0, 0]
+    chances = {c: f"{float(p):.2f}" for c, p in zip(BRATS.classes[1:], answer[1:].sigmoid(), strict=True)}
+    print(f"gate {gate:4s}  {chances}  answer {BRATS.classes[int(answer.argmax())]}")
 
 # %% tags=["check"]
+soft = class_logits(z, doubted, gate="soft")[0, 1:, 0, 0, 0].sigmoid()
+torch.testing.assert_close(soft, z.flatten().sigmoid() * doubted[0].sigmoid())  # the gate is a factor
 adapters = {key: sum(p.numel() for p in bank.parameters()) for key, bank in adamm.bank.items()}
 assert len(adapters) == 2**BRATS.M - 2 and set(adapters.values()) == {134_288}, "one set of adapters per incomplete set"
 with torch.no_grad():
@@ -361,23 +368,14 @@ try:
 except ValueError as error:
     assert "call encode for each mask" in str(error), "features of one set of scans do not serve another"
 
-# %%
-answer, open_voxels = answers["student, all four"], {}
-for gate in ("none", "soft", "hard"):
-    predicted = class_logits(answer.lesion_logits, answer.presence_logits, gate=gate).argmax(1)
-    open_voxels[gate] = {c: int((predicted == k).sum()) for k, c in enumerate(BRATS.classes) if k}
-print("voxels by gate\n", pd.DataFrame(open_voxels).T.to_string())
-
-# %% tags=["hide-input"]
-ungated = {title: class_logits(a.lesion_logits, a.presence_logits, gate="none").argmax(1)[0].byte().numpy()
-           for title, a in answers.items()}
-fig = figures.show_labels(scans[0], {"truth": label, **ungated}, np.eye(4), index=slice_index, classes=BRATS.classes)
-figures.show(fig, alt="Truth, AdaMM's teacher with all four scans, and its student with all four and without T1ce, ungated")
-
 # %% [markdown]
 # A gate removes a class wherever the head doubts it. That pays where a class is truly absent, and costs the whole class where
-# the head is wrong; after so few steps it is often wrong, so the comparison below scores AdaMM **without** its gate.
-#
+# the head is wrong. After a short training it is often wrong, so the comparison scores AdaMM **without** its gate:
+
+# %%
+so_far("baseline", "AdaMM")
+
+# %% [markdown]
 # ## 6 · What they cost
 #
 # The same tiny crop for all, in this notebook, on this machine: parameters, floating-point operations of one prediction,
@@ -464,17 +462,8 @@ assert costs.loc["RFNet", "million parameters"] == released["RFNet in PASSION"] 
 # ```
 #
 # Same synthetic cases, same crops, same number of steps and seeds for all; what a method needs differently stands in the
-# profile with its reason. Its table is part of the kit:
-
-# %%
-peers_card = json.loads(Path(results_folder, "peers.json").read_text(encoding="utf-8"))
-peers = pd.read_parquet(Path(results_folder, "peers.parquet"))
-regions, methods = list(BRATS.regions), list(dict.fromkeys(peers["variant"]))
-budget, phantom = peers_card["profile"]["common"], peers_card["profile"]["phantom"]
-print(f"{peers_card['data']}, {peers_card['date']}, commit {peers_card['commit']}, {peers_card['hardware']}\n"
-      f"{budget['steps']} steps a run, seeds {sorted(set(peers['seed']))}, condition {budget['condition']}; "
-      f"{phantom['train']} training and {peers['case'].nunique()} test cases at {phantom['spacing']:g} mm")
-peers = peers[peers["region"].isin(regions)]
+# profile with its reason. Its table is part of the kit, and section 1 has printed where it comes from. **200 steps** are
+# some minutes of training: the table says how quickly methods start. Published trainings are several hundred times longer.
 
 # %%
 def of(method):
@@ -553,7 +542,7 @@ for verdict, lines_of_it in verdicts.items():
 # small networks with few terms in their objective, and it punishes what pays off late: transformers, teachers, gates, balances
 # that move once per epoch. The learning rate was chosen for the kit's own networks; in short trials RFNet and mmFormer
 # learned quicker with it than with a quarter of it, AdaMM did not and got that. RFNet norms after each convolution, which the kit's networks do not, as on these phantoms it makes
-# short trainings invent tumours (`nn/blocks.py` says why). Published trainings are several hundred times longer. It is no
+# short trainings invent tumours (`nn/blocks.py` says why). It is no
 # statement about patients, and none about which method is best. For that, the same matrix at full size:
 # `notebooks/profiles/experiments/peers_full.yaml`, on a GPU.
 #

@@ -7,7 +7,9 @@
 # # 13 · Hearts too
 #
 # The same network on another organ: three scans of a heart after an infarct, a handful of thick slices, six classes.
-# What hearts teach that brains cannot: some regions can be had from any scan, others from one alone.
+# Hearts teach what brains cannot: some regions are found from any scan, others from one scan alone.
+#
+# **Question** a heart lacks one of its three scans: which regions suffer, and would a published table show it?
 #
 # **Do** open synthetic hearts, find out what each scan is for, and count the same predictions in two ways.
 #
@@ -17,7 +19,7 @@
 # - why five test patients, selected on themselves, mean nothing
 # - what it changes when scans are missing by hospital and not by chance
 #
-# **Need** lesson 09; 2 minutes, 2 GB of memory; paper section 4 (its second data set is MyoPS 2020: bSSFP, which is
+# **Need** lesson 09; 2 GB of memory; paper section 4 (its second data set is MyoPS 2020: bSSFP, which is
 # called C0, late enhancement, LGE, and T2). All hearts here are **synthetic**: nothing was measured on a patient.
 
 # %% tags=["parameters"]
@@ -146,6 +148,10 @@ assert np.array_equal(again.cpu().numpy(), without.cpu().numpy()), "LGE was real
 # %% [markdown]
 # A few hearts say little. The table that comes with the kit was made on 32 that no training has seen. What does it cost
 # to leave one scan out of three?
+#
+# **Before you run**: leave out LGE, then T2. Which region loses most each time?
+#
+# <details><summary>Answer</summary>Without LGE the scar, without T2 the oedema zone. The rest hardly moves.</details>
 
 # %%
 stored = pd.read_parquet(RESULTS / "hearts.parquet")
@@ -201,6 +207,10 @@ assert set(published.loc[published["metric"] == "hd95", "unit"]) == {"px"}
 # The published protocol: 20 patients to train, 5 to test, no validation set; every ten epochs the five are scored and
 # the **best** checkpoint is reported. Suppose 30 checkpoints that are all equally good: what does the best of them
 # show? Patients differ by 0.10 in Dice, and a checkpoint changes each patient by 0.04, up or down by chance.
+#
+# **Before you run**: by how much will the best of the 30 look better than it is?
+#
+# <details><summary>Answer</summary>By nearly 0.04 in Dice, although nothing has improved.</details>
 
 # %%
 def best_of(checkpoints, patients, rng, between=0.10, change=0.04, true=0.70):
@@ -264,6 +274,16 @@ figures.show(figures.availability_picture(by_centre, title="Scans by centre"),
 # and "T2 is there" now means "this scanner, these patients", which a network can learn instead of the disease. A
 # missing-rate table drawn by chance is the **kindest** kind of missing.
 #
+# ## The answer
+
+# %% tags=["hide-input"]
+print(f"Dice lost, mean over {stored['case'].nunique()} synthetic hearts: scar {cost.loc['scar', 'without LGE']:.2f} without "
+      f"LGE, oedema zone {cost.loc['oedema', 'without T2']:.2f} without T2; LV, RV and myocardium at most {anatomy.max():.2f}")
+
+# %% [markdown]
+# Scar suffers without LGE and the oedema zone without T2; anatomy is found from any scan. A table of LV, RV and MYO
+# does not show what a missing scan costs.
+#
 # ## In practice
 #
 # - MyoPS 2020: `python data_scripts/prepare_cohort.py FOLDER OUT --layout myops2020 --spacing 1.0`, then `dmaf train`,
@@ -278,6 +298,29 @@ figures.show(figures.availability_picture(by_centre, title="Scans by centre"),
 # - a table that tells regions any scan shows from regions that need one scan
 # - the price of choosing among checkpoints on five test patients
 #
+# ## Five questions
+#
+# Answer first, then unfold. The cell below checks the answers against the numbers of this lesson.
+#
+# 1. Which region suffers most without LGE?
+#    <details><summary>Answer</summary>The scar.</details>
+# 2. A heart of three slices is resampled. How many slices has it afterwards?
+#    <details><summary>Answer</summary>Three: only the planes are resampled.</details>
+# 3. By slices, which Dice can a slice without scar have?
+#    <details><summary>Answer</summary>0 or 1: one wrong voxel makes it 0, and nothing found makes it 1.</details>
+# 4. Scans are missing by hospital, as in section 6. How many patients show both LGE and T2?
+#    <details><summary>Answer</summary>None.</details>
+# 5. The best of 30 equal checkpoints is chosen on more patients. Does it look better or worse than on five?
+#    <details><summary>Answer</summary>Worse, and that is nearer to the truth: chance evens out.</details>
+
+# %% tags=["check", "hide-input"]
+assert cost.loc["scar"].idxmax() == "without LGE"
+assert all(cohort.meta(one)["grid_shape"][2] == cohort.meta(one)["original_shape"][2] for one in cohort.names)
+assert set(slices["value"][~scarred]) <= {0.0, 1.0}
+assert together(by_centre) == 0 < together(chance)
+assert (many_patients[:, 0] - many_patients[:, 1]).mean() < optimism
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown] tags=["exercise"]

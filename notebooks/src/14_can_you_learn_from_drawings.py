@@ -9,6 +9,8 @@
 # The kit's networks have never seen a patient. They learn from drawn brains. How must one draw, so that what they learn
 # holds for a real scan?
 #
+# **Question** a network has learned from drawings of one kind: what of it holds when the drawing changes?
+#
 # **Do** draw grey values, imitators and faint tumours anew for every case, and watch what a network takes for tumour.
 #
 # **Learn**
@@ -89,7 +91,12 @@ for kind, (first, *_) in kinds.items():
     figures.show(fig, alt=f"The four scans of one synthetic brain and its labels; drawn {kind}")
 
 # %% [markdown]
-# We ask for each scan alone and for all four. Before you run: which scan alone will suffer most?
+# We ask for each scan alone and for all four.
+#
+# **Before you run**: on brains that are drawn anew, which of these five will lose most?
+#
+# <details><summary>Answer</summary>All four together: it was the best and had most to lose. More scans do not help a
+# network that has learned another drawing.</details>
 
 # %%
 ASKED = {**{m: BRATS.mask_of([m]) for m in BRATS.modalities}, "all four": (True,) * BRATS.M}
@@ -277,6 +284,11 @@ assert table.loc["oedema always at least", ["T1", "T1ce"]].max() < 0.1, "the oth
 # A real study has voxels of 1 mm, the network knows 3 mm. If every third voxel is taken, a coarse voxel carries the noise
 # of one fine voxel, and thin structures are hit or missed. A thick slice is a mean. A Gaussian of variance
 # $(z^2 - 1)/12$ turns the box that a fine voxel is into one $z$ times as wide.
+#
+# **Before you run**: pure noise of deviation 1, made three times as coarse in every direction. Which deviation is left,
+# without the filter and with it?
+#
+# <details><summary>Answer</summary>1 without it. With it about that of a mean of 27 voxels, $1/\sqrt{27} = 0.19$.</details>
 
 # %%
 noise = np.random.default_rng(seed).normal(size=(48, 48, 48)).astype(np.float32)
@@ -355,6 +367,19 @@ else:
 # A few cases are an anecdote, one is a story. What the answer looks like over more of them stands in the card of the
 # weights and in the report of the run that made them, always with the number of cases.
 #
+# ## The answer
+
+# %% tags=["hide-input"]
+for words, tables in {"one way": before, "many ways": after}.items():
+    for kind, table in (tables or {}).items():
+        print(f"trained on brains drawn {words:9s}: mean Dice {table.to_numpy().mean():.2f} on brains drawn {kind}")
+print(f"(all lines and regions of {cases} unseen synthetic studies of each kind)")
+
+# %% [markdown]
+# Little holds: a network learns the drawing together with the tumour. What may vary in a real scan must vary in the
+# drawings, inside the limits that give a scan its role. On drawings that helps, as the numbers say; what it is worth on a
+# patient, only scans of patients can tell.
+#
 # ## In practice
 #
 # - `python data_scripts/make_phantom.py OUT --randomise mixed` makes such a cohort; `--leave-out imitators` leaves an
@@ -373,6 +398,29 @@ else:
 # - kept labels honest: the scan that defines a label shows it, any other may hide it
 # - filtered before sampling, and compared weights before and after
 #
+# ## Five questions
+#
+# Answer first, then unfold. The cell below checks the answers against the numbers of this lesson.
+#
+# 1. Which order of grey values makes a scan a FLAIR?
+#    <details><summary>Answer</summary>Fluid is dark, and oedema is brighter than grey and white matter.</details>
+# 2. Which scan shows all of the rim, in every drawing?
+#    <details><summary>Answer</summary>T1ce. The others may hide it.</details>
+# 3. Where does contrast medium light up in a healthy head?
+#    <details><summary>Answer</summary>At the surface, in vessels and dura; little of it lies deep.</details>
+# 4. All seven ingredients are switched off. What is drawn?
+#    <details><summary>Answer</summary>The old phantom, bit for bit.</details>
+# 5. Every third voxel of pure noise is taken, without a filter. How much noise is left?
+#    <details><summary>Answer</summary>All of it.</details>
+
+# %% tags=["check", "hide-input"]
+assert all(v["csf"] < min(v["white"], v["grey"]) and v["oedema"] > max(v["white"], v["grey"]) for v in drawn)
+assert min(c.rim for c in shares["T1ce"]) == 1 > min(c.rim for c in shares["FLAIR"])
+assert near > 2 * medium[tissue.depth > 5].mean()
+assert all(np.array_equal(plain[key], stages[0][key]) for key in plain)
+assert every_third.std() > 0.95 > filtered.std()
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown] tags=["exercise"]

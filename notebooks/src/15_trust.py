@@ -9,6 +9,8 @@
 # A segmentation always looks sure of itself. Is it? And what can one do when a scan is bad, missing, or not what its
 # name says?
 #
+# **Question** how much may one believe a segmentation that looks sure of itself, and what if one of its scans is bad?
+#
 # **Do** measure whether probabilities keep their word, mend them, and let a network say how good its own answer is.
 #
 # **Learn**
@@ -17,7 +19,7 @@
 # - when a bad scan is worse than none, and how to find that out without a truth
 # - which scan would help most, and when nothing should be promised at all
 #
-# **Need** lesson 09; 4 minutes, 2 GB of memory. Nothing of this is in the paper: what a promise needs, the kit adds.
+# **Need** lesson 09; 2 GB of memory. Nothing of this is in the paper: what a promise needs, the kit adds.
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner
@@ -114,8 +116,14 @@ table = pd.DataFrame({name: {region: calibration_error_by_hand(*of_subset(mask, 
 print("expected calibration error in the zone\n" + table.round(3).to_string())
 
 # %% [markdown]
-# Why the zone? A head has some hundred thousand voxels in which nobody suspects anything. They are right for nothing, and
-# would hide any error:
+# Why the zone? A head has some hundred thousand voxels in which nobody suspects a tumour. To be right there is no merit,
+# and it hides any error.
+#
+# **Before you run**: the same probabilities, judged in the whole box and in the zone. How many times larger is the
+# error in the zone?
+#
+# <details><summary>Answer</summary>About seven or eight times: nearly as many times as the box has more voxels than the zone. What
+# lies outside the zone adds voxels, and next to no error.</details>
 
 # %%
 images, truth = cohort.read(names[0])
@@ -335,6 +343,10 @@ assert len(by_hand) == 28 and np.mean(by_hand) == found["after"][0].steps
 # ## 5 · A bad scan or no scan?
 #
 # Now spoil FLAIR with more and more noise, and compare with leaving it out.
+#
+# **Before you run**: attention chooses among scans. Will it give a noisy FLAIR less weight?
+#
+# <details><summary>Answer</summary>No, hardly less: nothing in its training has told it that a scan can be bad.</details>
 
 # %%
 def scores(p, truth):
@@ -482,6 +494,19 @@ assert all(said[what] for what in situations if what != "as it is"), "what is wr
 assert len(said["as it is"]) <= len(said["FLAIR and T2 swapped"])
 
 # %% [markdown]
+# ## The answer
+
+# %% tags=["hide-input"]
+apart = (rows["calibrated"] - rows["true"]).abs().groupby(rows["region"], sort=False).mean()
+print("expected and true Dice lie apart by", ", ".join(f"{region} {value:.2f}" for region, value in apart.items()))
+print(f"FLAIR with noise {levels[-1]:g}: true Dice {curve['true'].iloc[-1]:.2f} if it is kept, {left_out['true']:.2f} if it is left "
+      f"out; its weight {curve['weight of FLAIR'].iloc[0]:.2f} when clean, {curve['weight of FLAIR'].iloc[-1]:.2f} when spoiled")
+
+# %% [markdown]
+# As much as its calibration shows: on studies like those of the fit, expected Dice and volume come with intervals that can be
+# counted. A bad scan can do worse than none; attention does not notice, the expected Dice often does. Where a study is
+# unlike all that was seen, nothing should be promised.
+#
 # ## In practice
 #
 # - `python -m dmaf_lite calibrate --weights W` fits all of this for weights of your own, on synthetic studies or on a
@@ -499,6 +524,31 @@ assert len(said["as it is"]) <= len(said["FLAIR and T2 swapped"])
 # - counted how often a scan more makes an answer less sure
 # - saw a bad scan do worse than none while attention did not notice, and left it out
 #
+# ## Five questions
+#
+# Answer first, then unfold. The cell below checks the answers against the numbers of this lesson.
+#
+# 1. Of the voxels that are promised 0.8, how many should be tumour?
+#    <details><summary>Answer</summary>80 %.</details>
+# 2. Where is the calibration error larger, in the whole box or in the zone?
+#    <details><summary>Answer</summary>In the zone.</details>
+# 3. How many steps lead from a subset of four scans to one with a scan more?
+#    <details><summary>Answer</summary>28: the four scans can be added to 8 subsets each, less the 4 steps from the
+#    empty one.</details>
+# 4. A mask of four voxels, each right with probability 0.5, and nothing outside it. Which Dice is expected?
+#    <details><summary>Answer</summary>2 · 2 / (4 + 2) = 0.67.</details>
+# 5. FLAIR and T2 are swapped. Is anything said?
+#    <details><summary>Answer</summary>Yes: their grey values are unlike those of any study of the calibration.</details>
+
+# %% tags=["check", "hide-input"]
+assert calibration_error_by_hand(np.full(10, 0.8), np.arange(10) < 8) < 1e-9
+assert calibration_error_by_hand(*wt["the zone"]) > calibration_error_by_hand(*wt["the whole box"])
+assert len(by_hand) == 28 == BRATS.M * 2 ** (BRATS.M - 1) - BRATS.M
+half = np.stack([np.full(4, 0.5 - 1e-9), *np.zeros((2, 4)), np.full(4, 0.5 + 1e-9)])
+assert round(float(expected_by_hand(half, [3])), 2) == 0.67
+assert said["FLAIR and T2 swapped"]
+
+# %% [markdown]
 # ## Exercises
 
 # %% [markdown] tags=["exercise"]

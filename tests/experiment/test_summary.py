@@ -7,7 +7,18 @@ import pandas as pd
 import pytest
 
 from dmaf_lite.experiment.profile import OWN, ExperimentSettings
-from dmaf_lite.experiment.summary import costs, curves, is_flat, per_case, pivot, score_table, seed_means, with_axes
+from dmaf_lite.experiment.summary import (
+    costs,
+    curves,
+    is_flat,
+    per_case,
+    pivot,
+    score_table,
+    seed_means,
+    spec_of,
+    with_axes,
+)
+from dmaf_lite.spec import BRATS, MYOPS
 
 RATES = {"FLAIR": 0.5, "T1ce": 0, "T1": 0, "T2": 0}
 PLAN = ExperimentSettings(name="x", variants={"a": {}, "b": {}}, rates={"complete": {}, "rare": RATES}, seeds=(0, 1))
@@ -52,6 +63,12 @@ def test_rows_of_earlier_versions_are_read():
     old = rows({("a", OWN, 0): 0.5}).drop(columns=["rates", "choice"])
     assert set(with_axes(old)["rates"]) == {OWN}
     assert pivot(score_table(old)).loc["a", OWN].startswith("0.525")
+
+
+def test_rows_say_what_kind_of_study_they_are_about():
+    brains = rows(PARTIAL)
+    assert spec_of(brains) is BRATS and spec_of(brains.assign(region="scar")) is MYOPS
+    assert spec_of(brains.iloc[:0]) is None
 
 
 def test_a_curve_is_flat_when_it_has_stopped_rising():

@@ -30,12 +30,22 @@ SOURCE = '''# %% [markdown]
 #
 # One sentence.
 #
+# **Question** what is the sum?
+#
 # **Do** add.
 #
 # **Learn**
 # - to add
 #
 # **Need** nothing.
+#
+# **Before you run**: more than 1?
+#
+# <details><summary>Answer</summary>No.</details>
+#
+# **Before you run**: and more than 0?
+#
+# <details><summary>Answer</summary>Yes.</details>
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner
@@ -71,8 +81,30 @@ assert 1 + 1 == 2
 assert seed == 0
 
 # %% [markdown]
+# ## The answer
+
+# %% tags=["hide-input"]
+print(f"the rate is {rate}")
+
+# %% [markdown]
 # ## In practice
 # ## What we built
+# ## Five questions
+#
+# 1. The first? <details><summary>Answer</summary>1</details>
+# 2. The second? <details><summary>Answer</summary>2</details>
+# 3. The third? <details><summary>Answer</summary>3</details>
+# 4. The fourth? <details><summary>Answer</summary>4</details>
+# 5. The fifth? <details><summary>Answer</summary>5</details>
+
+# %% tags=["check", "hide-input"]
+assert rate == 0.5
+assert rate < 1
+assert rate > 0
+assert seed < 1
+assert seed > -1
+
+# %% [markdown]
 # ## Exercises
 
 # %% tags=["exercise"]
@@ -255,6 +287,7 @@ def fake_run(workspace: Workspace, lesson: Lesson) -> nbformat.NotebookNode:
     notebook = build_notebook(lesson, [lesson])
     for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), start=1):
         cell.execution_count = count
+    rules.answer_cell(notebook.cells).outputs = [output("stream", text="the rate is 0.5\n")]
     stamp = {"profile": "cpu-small", "hash": lesson_hash(lesson, {}), "seconds": 61, "artifacts": {}}
     notebook.metadata["dmaf"] = stamp
     return notebook
@@ -291,6 +324,7 @@ def test_a_faultless_notebook_has_no_problems(workspace: Workspace) -> None:
     (lambda n, c: c[2].outputs.append(output("display_data", data={"image/png": "eA=="})), "without alt text"),
     (lambda n, c: c[2].outputs.append(output("stream", text="x" * 600_000)), "at most 500"),
     (lambda n, c: n.metadata.update(widgets={}), "widgets"),
+    (lambda n, c: rules.answer_cell(n.cells).update(outputs=[]), "shows no number"),
 ])
 def test_each_fault_of_a_published_notebook_is_found(workspace: Workspace, break_it, message: str) -> None:
     assert message in problems_after(workspace, break_it)
@@ -299,10 +333,20 @@ def test_each_fault_of_a_published_notebook_is_found(workspace: Workspace, break
 @pytest.mark.parametrize(("old", "new", "message"), [
     ("07 · Add two numbers", "07 · Add", "expected the words of the file name"),
     ("**Need**", "Need", "no line **Need**"),
+    ("**Question** what", "**A question** what", "no line **Question**"),
+    ("**Need** nothing.", "**Need** 2 minutes.", "how many minutes"),
+    ("## The answer", "## An answer", "'## The answer'"),
+    ('print(f"the rate is {rate}")', "rate", "which prints its number"),
+    ("**Before you run**: more", "Is it more", "1 times, with 1 folded answers"),
+    ("<details><summary>Answer</summary>Yes.</details>", "Yes.", "2 times, with 1 folded answers"),
+    ("<details><summary>Answer</summary>Yes.</details>", "<details><summary>Answer</summary> ", "1 folded answers"),
+    ("# 5. The fifth? <details><summary>Answer</summary>5</details>", "#", "4 questions and 4 folded"),
+    ("3. The third? <details><summary>Answer</summary>3</details>", "3. The third?", "5 questions and 4 folded"),
+    ("assert rate > 0", "rate > 0", "a check of 4 assertions"),
     ("## In practice", "## Practice", "'## In practice'"),
     ("## Exercises", "## Tasks", "'## Exercises'"),
     ("assert 1 + 1 == 2", "1 + 1 == 2", "asserts nothing"),
-    ('# %% tags=["check"]\nassert seed == 0', "# %%\nassert seed == 0", "2 cells tagged check"),
+    ('# %% tags=["check"]\n', "# %%\n", "1 cells tagged check"),
     ("assert 1 + 1 == 2", "assert 1 + 1 == 2\n" * 31, "longest is 31"),
     ("# One sentence.", "# [dead](nowhere.md)", "leads nowhere"),
     ("# One sentence.", "# ![](../src)", "no alt text"),

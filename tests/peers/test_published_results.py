@@ -2,7 +2,7 @@
 
 import pytest
 
-from dmaf_lite.peers.published_results import AVERAGE, CONTEXT, TABLE, published_rows, published_table
+from dmaf_lite.peers.published_results import AVERAGE, CONTEXT, SPEC, TABLE, published_rows, published_table
 from dmaf_lite.spec import BRATS
 
 CONDITIONS = {"complete", "imbalanced", "not stated"}
@@ -18,6 +18,7 @@ def test_every_number_stands_with_where_it_comes_from():
     assert (rows.loc[far, "hd95_convention"] != "").all() and (rows.loc[~far, "hd95_convention"] == "").all()
     dice = rows.loc[~far, "value"]
     assert dice.between(0, 100).all() and dice.max() > 1, "Dice in percent"
+    assert set(rows["region"]) - {"ET_post", "mean"} == set(SPEC.regions)
     assert set(rows["subset"]) - {AVERAGE} <= {BRATS.subset_name(mask) for mask in BRATS.subsets()}
 
 
