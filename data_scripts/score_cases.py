@@ -17,6 +17,7 @@ from pathlib import Path
 from dmaf_lite.base.atomic import atomic_path, write_text
 from dmaf_lite.base.device import choose_device
 from dmaf_lite.base.door import leave
+from dmaf_lite.data.finding import bound_layout
 from dmaf_lite.data.layouts import LAYOUTS
 from dmaf_lite.evaluation.native import labelled_studies, score_studies
 from dmaf_lite.evaluation.predict import windows_of
@@ -48,15 +49,18 @@ def work(args: argparse.Namespace) -> int:
         windows = replace(windows, window=tuple(args.window))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is odd about a case is told by predict
-        studies = labelled_studies(args.folder or data_folder("real_case"), args.layout)
-        rows, failed = score_studies(net, card, studies, run=weights.stem, layout=args.layout, windows=windows)
+        folder = args.folder or data_folder("real_case")
+        layout = bound_layout(folder, args.layout)
+        studies = labelled_studies(folder, layout)
+        rows, failed = score_studies(net, card, studies, run=weights.stem, layout=layout, windows=windows)
     for name, reason in failed.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)
     if rows.empty:
         return 1
     with atomic_path(args.out / "rows.parquet") as partial:
         rows.to_parquet(partial, index=False)
-    text = f"Dice on the files' own grid, {rows['case'].nunique()} cases\n\n{markdown(subset_table(rows, 'dice'))}\n"
+    table = subset_table(rows, "dice", spec=layout.spec)
+    text = f"Dice on the files' own grid, {rows['case'].nunique()} cases\n\n{markdown(table)}\n"
     write_text(args.out / "table.md", text)
     print(text)
     return int(bool(failed))

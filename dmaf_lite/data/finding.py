@@ -100,6 +100,16 @@ def find_cohort(folder: str | Path, layout: str | Layout, *, with_label: bool = 
     return found
 
 
+def bound_layout(folder: str | Path, layout: str | Layout) -> Layout:
+    """The layout with the label values that a dataset.json in the folder names; other layouts have their own.
+
+    Raises:
+        CaseError: See `find_cohort`.
+    """
+    layout = layout_of(layout)
+    return find_cohort(folder, layout, with_label=False).layout if layout.kind == "listed" else layout
+
+
 def files_in_folder(case_dir: str | Path, layout: str | Layout, *, with_label: bool = True) -> CaseFiles:
     """The files of one case; any non-empty subset of modalities, the label may be missing.
 

@@ -24,14 +24,31 @@ _TABLE_357 = "111 001 101 100 100 100 101 010 010 100 101 100 110 111 110 111 11
 PASSION_RATES = (0.3, 0.5, 0.7)
 
 
-def passion_split(names: Sequence[str]) -> dict[str, list[str]]:
+def passion_split(names: Sequence[str], *, synthetic: bool = False) -> dict[str, list[str]]:
     """Train and test of the published split; names end in the patient's number, ``myops_training_101``.
+
+    Args:
+        names: The 25 cases.
+        synthetic: They are phantoms, which stand in for the patients in the order of their names.
 
     Raises:
         ValueError: If the names are not those of the 25 patients.
     """
-    by_number = _by_number(names, (*PASSION_TRAIN, *PASSION_TEST))
+    number = {name: published[-3:] for name, published in published_names(names, synthetic=synthetic).items()}
+    by_number = {n: name for name, n in number.items()}
     return {"train": [by_number[n] for n in PASSION_TRAIN], "val": [], "test": [by_number[n] for n in PASSION_TEST]}
+
+
+def published_names(names: Sequence[str], *, synthetic: bool = False) -> dict[str, str]:
+    """Case name -> the name of the patient of MyoPS 2020 that it is, or stands in for; arguments as `passion_split`.
+
+    Raises:
+        ValueError: If there are not 25, or they are not those of the 25 patients.
+    """
+    numbers = sorted((*PASSION_TRAIN, *PASSION_TEST))
+    if synthetic and len(set(names)) == len(numbers):
+        return {name: f"myops_training_{n}" for name, n in zip(sorted(names), numbers, strict=True)}
+    return {name: f"myops_training_{n}" for n, name in _by_number(names, numbers).items()}
 
 
 def passion_table(names: Sequence[str], rates: Mapping[str, float]) -> np.ndarray:

@@ -246,16 +246,16 @@ def predict_folders(net: nn.Module, card: Mapping[str, Any], case_dirs: Sequence
     report, layout = PredictReport(), layout_of(layout)
     studies = _studies(case_dirs, layout, named, report)
     one = len(studies) == 1  # then the bar runs over its windows
-    for case_dir, files in tqdm(studies, desc="predict", unit="study", disable=one or not progress):
+    for case_dir, files, bound in tqdm(studies, desc="predict", unit="study", disable=one or not progress):
         try:
             if progress:
-                tqdm.write(scans_in_words(files, layout.spec))
+                tqdm.write(scans_in_words(files, bound.spec))
             if files.name in report.written:
                 raise CaseError(case_dir, found=f"a second study named {files.name}", expected="each name once",
                                 do="rename the folder, or predict it into another --out")
-            prediction = predict_case(net, card, files, layout=layout, windows=windows, progress=one and progress,
+            prediction = predict_case(net, card, files, layout=bound, windows=windows, progress=one and progress,
                                       calibration=calibration)
-            report.written[files.name] = write_prediction(out, prediction, files, card, layout=layout,
+            report.written[files.name] = write_prediction(out, prediction, files, card, layout=bound,
                                                           with_confidence_map=with_confidence_map)
         # What bad files or a full disk or device raise; a bug in the kit (TypeError, ...) still stops the batch.
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
@@ -264,19 +264,32 @@ def predict_folders(net: nn.Module, card: Mapping[str, Any], case_dirs: Sequence
 
 
 def _studies(case_dirs: Sequence[str | Path], layout: Layout, named: Mapping[str, Path],
-             report: PredictReport) -> list[tuple[str, CaseFiles]]:
-    """What to call each study in messages, and its files; what cannot be read goes to the report."""
-    studies: list[tuple[str, CaseFiles]] = []
+             report: PredictReport) -> list[tuple[str, CaseFiles, Layout]]:
+    """What to call each study in messages, its files, and the layout with the label values that its dataset.json may
+    name; what cannot be read goes to the report."""
+    if named and layout.kind == "listed":
+        raise ValueError(f"--modality cannot be given with layout {layout.name}, where dataset.json says which scan is "
+                         "which; correct the names there, or choose the layout that the label values belong to")
+    studies: list[tuple[str, CaseFiles, Layout]] = []
     for case_dir in case_dirs:
         try:
-            studies.append((str(case_dir), study_files(case_dir, layout, named)))
+            if layout.kind == "listed":
+                _add_several(case_dir, layout, report, studies)
+            else:
+                studies.append((str(case_dir), study_files(case_dir, layout, named), layout))
         except SeveralCases:
-            found = find_cohort(case_dir, layout, with_label=False)
-            studies += [(f"{case_dir}: {name}", files) for name, files in found.cases.items()]
-            report.failed |= {f"{case_dir}: {name}": str(error) for name, error in found.bad.items()}
+            _add_several(case_dir, layout, report, studies)
         except (ValueError, OSError) as error:
             report.failed[str(case_dir)] = str(error)
     return studies
+
+
+def _add_several(case_dir: str | Path, layout: Layout, report: PredictReport,
+                 studies: list[tuple[str, CaseFiles, Layout]]) -> None:
+    """All studies of a cohort."""
+    found = find_cohort(case_dir, layout, with_label=False)
+    studies += [(f"{case_dir}: {name}", files, found.layout) for name, files in found.cases.items()]
+    report.failed |= {f"{case_dir}: {name}": str(error) for name, error in found.bad.items()}
 
 
 def windows_of(card: Mapping[str, Any]) -> WindowSettings:

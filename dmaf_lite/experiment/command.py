@@ -18,7 +18,9 @@ from dmaf_lite.evaluation.shipping import ship_weights
 from dmaf_lite.experiment import engines
 from dmaf_lite.experiment.matrix import Matrix, open_matrix, results, why, work, write_tables
 from dmaf_lite.experiment.profile import ExperimentSettings
+from dmaf_lite.experiment.protocol import ON_TEST
 from dmaf_lite.experiment.status import as_text, status
+from dmaf_lite.experiment.summary import region_intervals
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, nargs="?", help="with status: the folder of an experiment")
     parser.add_argument("--out", type=Path, help="folder; what is finished in it is kept, and processes share it")
     parser.add_argument("--cohort", type=Path, help="a prepared cohort, in place of the profile's phantom")
-    parser.add_argument("--split", type=Path, help="its split: folder with train.txt, val.txt, test.txt")
+    parser.add_argument("--split", type=Path, help="its split: folder with train.txt, val.txt, test.txt (not with "
+                        "the protocols cv5 and passion)")
     parser.add_argument("--results", type=Path, help="folder for the small table and card that lessons read")
     parser.add_argument("--only", nargs="+", metavar="RUN", help="do these runs only")
     parser.add_argument("--ship", nargs=2, metavar=("RUN", "FILE"),
@@ -112,9 +115,18 @@ def _finish(matrix: Matrix, args: argparse.Namespace) -> int:
         run = matrix.run(matrix.settings.run(name))
         ship_weights(run.weights, pd.read_parquet(run.folder / "rows.parquet"), target)
     data = "synthetic phantoms" if matrix.synthetic else matrix.cohort.layout.name
-    for (variant, rates), group in small.groupby(["variant", "rates"], sort=False):
+    for (variant, rates, choice), group in small.groupby(["variant", "rates", "choice"], sort=False):
+        if "fold" in group:  # every case is in one fold: a table of all patients
+            group = group.assign(run=[f"seed {seed}" for seed in group["seed"]])
         table = markdown(subset_table(group, "dice", spec=matrix.cohort.spec))
-        print(f"\n{variant}, {rates}, Dice on {data}\n\n{table}")
+        print(f"\n{variant}, {rates}, {choice} weights, Dice on {data}\n\n{table}")
+    if matrix.settings.protocol != "split" and len(small):
+        lines = region_intervals(small)
+        lines.index = [f"{variant}, {rates}, {choice}" for variant, rates, choice in lines.index]
+        print(f"Dice, mean over subsets [95 % interval over {small['case'].nunique()} patients]\n\n{markdown(lines)}")
+        if ON_TEST in set(small["choice"]):
+            print(f"{ON_TEST}: chosen among checkpoints by the very cases that it is scored on. The difference from "
+                  "last is what that choice is worth, not what the method is worth.\n")
     failed = [state for state in status(matrix.folder) if state.state == "failed"]
     for state in failed:
         print(f"failed: {state.name}: {why(matrix.folder, state.name)}", file=sys.stderr)

@@ -29,8 +29,8 @@ def arguments(matrix: Matrix, *, cohort: Path | None, split: Path | None, device
     """The command line that does (some) runs of an open matrix."""
     words = [sys.executable, "-m", "dmaf_lite", "experiment", str((matrix.folder / "profile.yaml").resolve()), "--out",
              str(matrix.folder.resolve()), "--device", device]
-    if cohort is not None and split is not None:
-        words += ["--cohort", str(Path(cohort).resolve()), "--split", str(Path(split).resolve())]
+    for option, path in (("--cohort", cohort), ("--split", split)):
+        words += [option, str(Path(path).resolve())] if path is not None else []
     return words + (["--only", *only] if only else [])
 
 

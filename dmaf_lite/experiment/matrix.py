@@ -38,6 +38,7 @@ from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.evaluation.conventions import usual
 from dmaf_lite.evaluation.evaluate import evaluate
 from dmaf_lite.experiment.profile import ExperimentSettings, RunKey
+from dmaf_lite.experiment.protocol import ON_TEST, cases_of, parts_of, training_set
 from dmaf_lite.methods.weights import load_weights
 from dmaf_lite.phantom.ready import ready_cohort
 from dmaf_lite.training.loop import Interrupted, train
@@ -55,7 +56,8 @@ class Matrix:
     Attributes:
         settings: The profile.
         folder: OUT.
-        cohort, split: The data; ``split["train" | "val" | "test"]`` are case names.
+        cohort: The data.
+        split: Case names: ``train``, ``val`` and ``test``, or ``all`` of a cross-validation (see `parts`).
     """
 
     settings: ExperimentSettings
@@ -72,12 +74,14 @@ class Matrix:
         """The folder of a run."""
         return Run(self.folder / "runs" / key.name)
 
+    def parts(self, key: RunKey) -> Mapping[str, Sequence[str]]:
+        """``train``, ``val`` and ``test`` of a run."""
+        return parts_of(self.split, fold=key.fold, seed=self.settings.table_seed)
+
     def training_set(self, key: RunKey) -> TrainingSet:
         """The training cases of a run, with its table: the same one for every variant and seed."""
-        recipe, cases = self.settings.train_settings(key), TrainingSet(self.cohort, self.split["train"])
-        if recipe.condition == "complete":
-            return cases
-        return cases.with_rates(recipe.missing_rates, self.settings.table_seed)
+        return training_set(self.settings.protocol, self.cohort, self.split, self.settings.train_settings(key),
+                            fold=key.fold, seed=self.settings.table_seed)
 
     def is_done(self, key: RunKey) -> bool:
         """Whether the rows of this very run are there.
@@ -102,7 +106,7 @@ def open_matrix(settings: ExperimentSettings, folder: str | Path, *, cohort: str
         settings: The profile.
         folder: OUT. A profile may add variants, rates and seeds to what is there, but not change what a run is.
         cohort: A prepared cohort; None makes the profile's phantom under OUT.
-        split: Folder of train.txt, val.txt and test.txt, with `cohort`.
+        split: Folder of train.txt, val.txt and test.txt, with `cohort`; a protocol other than split makes its own.
         workers: Processes that make and prepare phantoms; None takes one per core.
         say: Is told who is waited for.
 
@@ -110,7 +114,10 @@ def open_matrix(settings: ExperimentSettings, folder: str | Path, *, cohort: str
         ValueError: If OUT holds another matrix, or one of `cohort` and `split` is missing.
     """
     folder = Path(folder)
-    if (cohort is None) != (split is None):
+    if settings.protocol != "split":
+        if split is not None:
+            raise ValueError(f"{split}: the protocol {settings.protocol} decides who is tested on; leave --split out")
+    elif (cohort is None) != (split is None):
         raise ValueError("a prepared cohort needs its split, and a split its cohort; give both --cohort and --split")
     with lock(folder, wait=True, say=say):
         path = folder / "profile.yaml"
@@ -119,14 +126,15 @@ def open_matrix(settings: ExperimentSettings, folder: str | Path, *, cohort: str
         if cohort is None:
             store, parts = ready_cohort(folder / "cohort", settings.phantom, workers=workers)
         else:
-            store, parts = Cohort(cohort), read_split(split)
+            store, parts = Cohort(cohort), read_split(split) if split is not None else None
+        cases = cases_of(settings.protocol, store, parts)
         write_text(path, yaml.safe_dump(to_plain(settings), sort_keys=False))
-    return Matrix(settings, folder, store, parts)
+    return Matrix(settings, folder, store, cases)
 
 
 def _check_same(before: ExperimentSettings, now: ExperimentSettings, folder: Path) -> None:
-    other = [name for name in ("name", "phantom", "table_seed", "choice", "validate_every", "validation_cases")
-             if getattr(before, name) != getattr(now, name)]
+    decided = ("name", "phantom", "protocol", "table_seed", "choice", "validate_every", "validation_cases")
+    other = [name for name in decided if getattr(before, name) != getattr(now, name)]
     both = {run.name: run for run in before.runs}.keys() & {run.name: run for run in now.runs}.keys()
     other += [f"settings of {name}" for name in sorted(both)
               if before.train_settings(before.run(name)) != now.train_settings(now.run(name))]
@@ -166,15 +174,16 @@ def _train_and_score(matrix: Matrix, key: RunKey, device: str, progress: bool,
     scoring = usual(matrix.cohort.spec, recipe.crop)
     start = time.monotonic()
     validation = None
+    parts, on_test = matrix.parts(key), settings.protocol == "passion"
     if settings.validate_every:
-        cases = matrix.split["val"][: settings.validation_cases or None]
+        cases = parts["test" if on_test else "val"][: settings.validation_cases or None]
 
         def score(net: nn.Module) -> float:
             rows = evaluate(net, matrix.cohort, cases, settings=scoring, progress=False)
             return float(rows[(rows["metric"] == "dice") & ~rows["region"].str.endswith("_post")]["value"].mean())
 
         validation = Validation(run.folder, score, every=settings.validate_every,
-                                keep_best=settings.choice == "best-on-validation")
+                                keep_best=on_test or settings.choice == "best-on-validation")
     try:
         if not run.finished:
             train(matrix.training_set(key), run.folder, recipe, device=device, progress=progress,
@@ -182,15 +191,22 @@ def _train_and_score(matrix: Matrix, key: RunKey, device: str, progress: bool,
     finally:
         _add_cost(run.folder, "train_seconds", time.monotonic() - start, device)
     start = time.monotonic()
-    chosen = run.weights if settings.choice == "last" else run.folder / "best.safetensors"
-    net, _ = load_weights(chosen, choose_device(device))
-    rows = evaluate(net, matrix.cohort, matrix.split["test"], settings=scoring, run=key.name,
-                    folder=run.folder / "rows", progress=progress)
-    for column, value in zip(COLUMNS, (*key, settings.choice), strict=True):
-        rows.insert(rows.columns.get_loc("case"), column, value)
+    best = run.folder / "best.safetensors"
+    chosen = {"last": run.weights, ON_TEST: best} if on_test else \
+        {settings.choice: run.weights if settings.choice == "last" else best}
+    tables = []
+    for choice, weights in chosen.items():
+        net, _ = load_weights(weights, choose_device(device))
+        rows = evaluate(net, matrix.cohort, parts["test"], settings=scoring, run=key.name,
+                        folder=run.folder / ("rows" if len(chosen) == 1 else f"rows-{choice}"), progress=progress)
+        columns = {**dict(zip(COLUMNS, (key.variant, key.rates, key.seed, choice), strict=True)),
+                   **({"fold": key.fold} if key.fold >= 0 else {})}
+        for column, value in columns.items():
+            rows.insert(rows.columns.get_loc("case"), column, value)
+        tables.append(rows)
     _add_cost(run.folder, "evaluate_seconds", time.monotonic() - start, device)
     with atomic_path(run.folder / "rows.parquet") as partial:  # last: with it the run is done
-        rows.to_parquet(partial, index=False)
+        pd.concat(tables, ignore_index=True).to_parquet(partial, index=False)
 
 
 def _add_cost(folder: Path, what: str, seconds: float, device: str) -> None:

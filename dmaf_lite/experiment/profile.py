@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import NonNegativeInt, PositiveInt
 
 from dmaf_lite.base.settings import SettingsError, checked, from_mapping
+from dmaf_lite.experiment.protocol import folds_of
 from dmaf_lite.phantom.ready import PhantomSettings
 from dmaf_lite.training.train_settings import TrainSettings
 
@@ -26,11 +27,13 @@ class RunKey(NamedTuple):
     variant: str
     rates: str
     seed: int
+    fold: int = -1  # of a cross-validation; else -1
 
     @property
     def name(self) -> str:
         """Name of the run and of its folder."""
-        return f"{self.variant}{'' if self.rates == OWN else '-' + self.rates}-seed{self.seed}"
+        fold = "" if self.fold < 0 else f"-fold{self.fold}"
+        return f"{self.variant}{'' if self.rates == OWN else '-' + self.rates}-seed{self.seed}{fold}"
 
 
 @checked
@@ -44,6 +47,7 @@ class ExperimentSettings:
         seeds: Of the trainings.
         common: Training settings of every run.
         phantom: The cohort; left out of account where a prepared cohort is given.
+        protocol: Who is trained on and who is tested on: ``split``, ``cv5`` or ``passion`` (`protocol.py`).
         table_seed: Of the missing-rate tables; one table for all runs, so that seeds vary the training only.
         choice: Which weights are scored: the ``last``, or the ``best-on-validation`` (mean Dice over subsets and
             regions of the validation cases). Every row says which.
@@ -57,6 +61,7 @@ class ExperimentSettings:
     seeds: tuple[int, ...] = (0,)
     common: dict[str, Any] = field(default_factory=dict)
     phantom: PhantomSettings = field(default_factory=PhantomSettings)
+    protocol: Literal["split", "cv5", "passion"] = "split"
     table_seed: int = 0
     choice: Literal["last", "best-on-validation"] = "last"
     validate_every: NonNegativeInt = 0
@@ -67,6 +72,13 @@ class ExperimentSettings:
         if self.choice != "last" and not self.validate_every:
             raise ValueError(f"choice is {self.choice} and validate_every is 0; expected the number of steps after "
                              "which the validation cases are looked at")
+        if self.protocol != "split" and self.choice != "last":
+            raise ValueError(f"choice is {self.choice} and the protocol {self.protocol} has no validation cases; leave "
+                             "choice out")
+        if (self.protocol == "passion") != bool(self.validate_every) and self.protocol != "split":
+            raise ValueError("the protocol passion looks at its test cases every few steps, and cv5 has no cases to "
+                             f"look at; found validate_every {self.validate_every} with {self.protocol}. Set it for "
+                             "passion, leave it out for cv5")
         for run in self.runs:  # a misspelt setting stops here, before the first run
             try:
                 self.train_settings(run)
@@ -82,8 +94,8 @@ class ExperimentSettings:
     @property
     def runs(self) -> list[RunKey]:
         """All of one seed before the next: an unfinished matrix is still balanced."""
-        return [RunKey(variant, rates, seed) for seed in self.seeds for rates in (self.rates or {OWN: {}})
-                for variant in self.variants]
+        return [RunKey(variant, rates, seed, fold) for seed in self.seeds for rates in (self.rates or {OWN: {}})
+                for variant in self.variants for fold in folds_of(self.protocol)]
 
     def run(self, name: str) -> RunKey:
         """A run by its name.

@@ -16,6 +16,7 @@ import pandas as pd
 from dmaf_lite.evaluation.statistics import bootstrap_interval
 from dmaf_lite.evaluation.tables import select
 from dmaf_lite.experiment.profile import OWN, ExperimentSettings
+from dmaf_lite.experiment.protocol import ON_TEST
 from dmaf_lite.spec import SPECS, DatasetSpec
 from dmaf_lite.training.runlog import read_log
 
@@ -35,9 +36,12 @@ def spec_of(rows: pd.DataFrame) -> DatasetSpec | None:
 
 
 def per_case(rows: pd.DataFrame, metric: str = "dice", convention: str | None = None) -> pd.Series:
-    """One number for each (variant, rates, seed, case): the mean over subsets and regions, without ``ET_post``."""
+    """One number for each (variant, rates, seed, case): the mean over subsets and regions, without ``ET_post``.
+
+    Of runs whose test cases also chose weights, the last weights count.
+    """
     found = with_axes(select(rows, metric, convention))
-    found = found[~found["region"].str.endswith("_post")]
+    found = found[~found["region"].str.endswith("_post") & (found["choice"] != ON_TEST)]
     return found.groupby(["variant", "rates", "seed", "case"], sort=False)["value"].mean()
 
 
@@ -64,6 +68,33 @@ def score_table(rows: pd.DataFrame, settings: ExperimentSettings | None = None, 
     table = pd.DataFrame.from_dict(lines, orient="index", columns=["mean", "low", "high", "seeds", "cases"])
     table.index = pd.MultiIndex.from_tuples(table.index, names=["variant", "rates"])
     return table.astype({"seeds": int, "cases": int})
+
+
+def region_intervals(rows: pd.DataFrame, regions: Sequence[str] | None = None, *, metric: str = "dice",
+                     convention: str | None = None) -> pd.DataFrame:
+    """Variant x rates x choice against regions, as text: the mean and its 95 % interval over patients.
+
+    Subsets and seeds are averaged within a patient first, so rows of a cross-validation give one interval over all
+    patients, each tested by networks that have not seen it.
+
+    Args:
+        rows: Long table with the columns of an experiment.
+        regions: Which and in what order; default the order of the rows.
+        metric, convention: As in `tables.select`.
+    """
+    found = with_axes(select(rows, metric, convention))
+    cells = found.groupby(["variant", "rates", "choice", "region", "case"], sort=False)["value"].mean()
+
+    def cell(values: pd.Series) -> str:
+        low, high = bootstrap_interval(values.to_numpy())
+        return f"{values.mean():.3f}" + ("" if np.isnan(low) else f" [{low:.3f}, {high:.3f}]")
+
+    text = {key: cell(values) for key, values in cells.groupby(level=["variant", "rates", "choice", "region"],
+                                                               sort=False)}
+    table = pd.Series(text).rename_axis(["variant", "rates", "choice", "region"]).unstack("region")
+    order = list(dict.fromkeys(found["region"])) if regions is None else list(regions)
+    lines = list(dict.fromkeys(key[:3] for key in text))
+    return table.loc[lines, order]
 
 
 def seed_means(rows: pd.DataFrame, metric: str = "dice") -> pd.Series:
