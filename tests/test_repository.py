@@ -113,6 +113,20 @@ def test_links_lead_somewhere(page: str) -> None:
             assert ((ROOT / page).parent / target.split("#")[0]).exists(), f"{page}: {target}"
 
 
+@pytest.mark.parametrize("page", sorted(name for name in text_files() if name.endswith(".md")))
+def test_modules_that_a_page_names_are_there(page: str) -> None:
+    """As `nn/fusion.py`, from the package or the checkout; a name without a folder is one of some room.
+
+    But not those that a reader is asked to make.
+    """
+    names = {path.relative_to(ROOT).as_posix() for path in tracked() if path.suffix == ".py"}
+    places = names | {name.removeprefix("dmaf_lite/") for name in names} | {name.split("/")[-1] for name in names}
+    for name in re.findall(r"`([\w/]+\.py)`", (ROOT / page).read_text(encoding="utf-8")):
+        if "NN_" in name or "channel_fusion" in name:
+            continue
+        assert name in places, f"{page}: {name}"
+
+
 def test_nothing_private_is_in_the_repository() -> None:
     # Written in pieces, or this file would be found.
     folders = "ho" + "me|ro" + "ot|wo" + "rk|t" + "mp|Us" + "ers"

@@ -39,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("-p", dest="given", action="append", default=[], metavar="NAME=VALUE",
                                 help="a parameter of the chosen lessons, such as steps=40; the run lies in build/own/")
             action.add_argument("--alone", action="store_true", help="an empty artefact folder for each lesson")
+            action.add_argument("--reverse", action="store_true",
+                                help="the last lesson first: none may need what an earlier one left")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -69,6 +71,8 @@ def main(args: argparse.Namespace) -> int:
         print(report(artifact_root(workspace, args.profile), workspace.notebooks))
         return 0
     lessons = workspace.select(args.lessons)
+    if getattr(args, "reverse", False):
+        lessons = lessons[::-1]
     if args.action == "check":
         return _check(workspace, lessons)
     profile = getattr(args, "profile", DEFAULT)

@@ -323,6 +323,22 @@ def test_rows_of_other_weights_settings_or_runs_are_not_taken_up(net, tiny_cohor
     assert len(calls) == 5
 
 
+def test_kept_rows_know_the_precision_that_auto_became(net, tiny_cohort, tmp_path, monkeypatch):
+    calls = []
+    original = evaluation._predict
+    monkeypatch.setattr(evaluation, "_predict", lambda *a, **k: calls.append(1) or original(*a, **k))
+    monkeypatch.setattr(evaluation, "choose_precision", lambda asked, device: "float32" if asked == "auto" else asked)
+
+    def computed(precision: str) -> int:
+        windows = dataclasses.replace(WINDOWS, precision=precision)
+        calls.clear()
+        evaluate(net, tiny_cohort, tiny_cohort.names[3:], settings=EvaluationSettings(windows=windows),
+                 folder=tmp_path, progress=False)
+        return len(calls)
+
+    assert [computed(precision) for precision in ("auto", "float32", "auto", "bfloat16")] == [1, 0, 0, 1]
+
+
 @pytest.fixture
 def damaged(tiny_cohort, tmp_path):
     """A copy of the cohort with one damaged and one unlabelled case."""

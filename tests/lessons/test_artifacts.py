@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import functools
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from dmaf_lite.lessons import artifacts, fingerprint
-from dmaf_lite.lessons.artifacts import data_folder, load_or_make
+from dmaf_lite.lessons.artifacts import LEFT_BEHIND, data_folder, load_or_make
 from dmaf_lite.lessons.fingerprint import canonical, code_digest, digest, imported
 
 CALLS: list[str] = []
@@ -75,6 +77,14 @@ def test_a_recipe_that_fails_leaves_nothing_and_keeps_what_was(root: Path) -> No
     with pytest.raises(RuntimeError, match="no"):
         load_or_make("a", fail, {})
     assert [p.name for p in root.iterdir()] == ["a"] and (root / "a" / "n.txt").read_text() == "other"
+
+
+def test_what_a_killed_recipe_left_goes_with_the_next_one(root: Path) -> None:
+    left = root / ".0123abcd.partial.thing"
+    (left / "inside").mkdir(parents=True)
+    os.utime(left, (time.time() - 2 * LEFT_BEHIND,) * 2)
+    load_or_make("thing", write_number, {"n": 1})
+    assert not left.exists()
 
 
 def test_a_recipe_may_not_hide_what_it_depends_on() -> None:

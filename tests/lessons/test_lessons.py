@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import nbformat
 import pytest
 
 from dmaf_lite.lessons import check as rules
+from dmaf_lite.lessons import cli
 from dmaf_lite.lessons.execute import (
     artifact_root,
     lesson_hash,
@@ -243,6 +245,17 @@ def test_a_run_is_executed_stamped_published_and_skipped_when_current(
     assert outcome.state == "failed" and "AssertionError" in outcome.error
     assert output_path(workspace, changed, "cpu-small").with_suffix(".failed.ipynb").exists()
     assert any("not those of its source" in problem for problem in rules.check(workspace, changed))
+
+
+def test_in_reverse_the_last_lesson_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    orders: list[list[str]] = []
+    monkeypatch.setattr(cli, "run_lessons", lambda workspace, lessons, *_, **__:
+                        iter(orders.append([lesson.stem for lesson in lessons]) or ()))
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    for words in (["run"], ["run", "--reverse"]):
+        cli.main(parser.parse_args(words))
+    assert orders[0] == sorted(orders[0]) and orders[1] == orders[0][::-1] and len(orders[0]) > 10
 
 
 @pytest.mark.parametrize(("tag", "state"), [("check", "failed"), ("skip-execution", "ran")])

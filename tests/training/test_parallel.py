@@ -37,6 +37,7 @@ def test_two_processes_equal_one_with_the_double_batch(tiny_cohort, tmp_path, ac
          "train", "--cohort", tiny_cohort.folder, "--out", tmp_path / "two", "--profile", tmp_path / "settings.yaml",
          "--device", "cpu"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("weights written") == 1, "said once, not by every process"
     train(TrainingSet(tiny_cohort, tiny_cohort.names), tmp_path / "one", replace(settings, batch=2), progress=False)
     one, two = (torch.load(tmp_path / run / "checkpoint" / "last.pt", weights_only=True) for run in ("one", "two"))
     # Adam's running mean of the gradient.  Where a gradient is 0 (a bias before a softmax) it is rounding, and Adam

@@ -261,11 +261,12 @@ RUN = TrainSettings(network="adamm", network_options={"width": 8}, objective="ad
                     log_every=1, checkpoint_every=2, lr=1e-3, precision="float32")
 
 
-def test_a_run_from_training_to_prediction(tiny_cohort, tiny_folder, tmp_path):
-    names = tiny_cohort.names
-    whole = train(TrainingSet(tiny_cohort, names), tmp_path / "whole", RUN, progress=False)
-    train(TrainingSet(tiny_cohort, names), tmp_path / "parts", RUN, progress=False, stop_after=3)
-    parts = train(TrainingSet(tiny_cohort, names), tmp_path / "parts", RUN, progress=False)
+@pytest.mark.parametrize("faithful", [False, True], ids=["fixed", "faithful"])  # the latter has a batch norm
+def test_a_run_from_training_to_prediction(tiny_cohort, tiny_folder, tmp_path, faithful):
+    names, run = tiny_cohort.names, replace(RUN, network_options={"width": 8, "faithful": faithful})
+    whole = train(TrainingSet(tiny_cohort, names), tmp_path / "whole", run, progress=False)
+    train(TrainingSet(tiny_cohort, names), tmp_path / "parts", run, progress=False, stop_after=3)
+    parts = train(TrainingSet(tiny_cohort, names), tmp_path / "parts", run, progress=False)
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True))
     log = pd.read_csv(tmp_path / "whole" / "log.csv")
     assert TERMS <= set(log.columns) and len(log) == RUN.steps
