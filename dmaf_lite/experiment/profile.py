@@ -53,6 +53,8 @@ class ExperimentSettings:
             regions of the validation cases). Every row says which.
         validate_every: Steps between two looks at the validation cases; 0 never looks, and then only ``last`` can be.
         validation_cases: At most so many cases are looked at; 0 takes all.
+        threads: Of each run; None shares out the cores.
+        loader_workers: Processes of each run that read crops ahead, for a GPU that would wait; 0 reads in the run.
     """
 
     name: str
@@ -66,7 +68,8 @@ class ExperimentSettings:
     choice: Literal["last", "best-on-validation"] = "last"
     validate_every: NonNegativeInt = 0
     validation_cases: NonNegativeInt = 0
-    threads: PositiveInt | None = None  # of each run; None shares out the cores
+    threads: PositiveInt | None = None
+    loader_workers: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
         if self.choice != "last" and not self.validate_every:

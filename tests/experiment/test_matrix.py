@@ -133,6 +133,18 @@ def test_a_failed_run_stops_nobody_and_is_tried_again(opened, monkeypatch, capsy
     assert not (matrix.folder / "runs" / NAMES[0] / "error.txt").exists()
 
 
+def test_the_profile_says_how_many_processes_read_ahead(opened, monkeypatch):
+    asked = []
+
+    def notes(*args, workers, **options):
+        asked.append(workers)
+        raise FloatingPointError("far enough")
+
+    monkeypatch.setattr(module, "train", notes)
+    work(opened(replace(SETTINGS, loader_workers=3)), only=NAMES[:1], device="cpu", progress=False)
+    assert asked == [3]
+
+
 def test_a_run_that_somebody_works_at_is_left_alone(opened):
     matrix = opened()
     folder = matrix.run(SETTINGS.runs[0]).folder
