@@ -111,16 +111,19 @@ print(len(split["train"]), "training cases,", steps, "steps of", settings.batch,
 # Every part keeps one number per study, or per study and modality, until the very end. So we can look at who pays.
 
 # %%
+small = min(crop, 32)  # by hand everything stays small, at whatever size the profile trains
+
+
 def start():
     """A network, its objective and its optimiser, the same each time."""
     torch.manual_seed(seed)
-    net = build_network("dmaf_net", BRATS, **network_options).train()
+    net = build_network("dmaf_net", BRATS, **{**network_options, "preset": "lite"}).train()
     objective = build_objective("dmaf", BRATS, net, total_steps=steps, missing_rates=[0.0] * BRATS.M)
     return net, objective, build_optimizer(net, objective, lr=lr, weight_decay=settings.weight_decay)
 
 
 net, objective, optimizer = start()
-batches = TrainingBatches(TrainingSet(cohort, split["train"]), BatchSettings(crop=(crop,) * 3, seed=seed))
+batches = TrainingBatches(TrainingSet(cohort, split["train"]), BatchSettings(crop=(small,) * 3, seed=seed))
 batch = next(b for b in (batches[step] for step in range(50)) if b.available.sum(1).min() == 2)  # students in both
 features = net.encode(batch.images, batch.available)
 terms = objective(net, features, net.decode(features, batch.available), batch, steps)
