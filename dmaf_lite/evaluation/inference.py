@@ -82,7 +82,7 @@ def subset_probabilities(
     Returns:
         float32[S, K, D, H, W] on the network's device: the blended softmax of the windows.
     """
-    subsets = torch.as_tensor(np.asarray(subsets, dtype=bool))
+    subsets = torch.from_numpy(writeable(subsets, bool))
     share = share_encoder and not getattr(net, "encode_depends_on_availability", False)
     predict = _shared if share else _naive
 
@@ -113,7 +113,7 @@ def subsets_and_weights(
     every_level: bool = False,
 ) -> list[tuple[Tensor, Tensor | None]]:
     """`probabilities_and_weights` of several subsets bool[S, M], each modality encoded once where that is exact."""
-    masks = torch.as_tensor(np.asarray(subsets, dtype=bool))
+    masks = torch.from_numpy(writeable(subsets, bool))
     share = len(masks) > 1 and not getattr(net, "encode_depends_on_availability", False)
     classes = 0
 
@@ -159,6 +159,11 @@ def _naive(net: nn.Module, windows: Tensor, subsets: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def writeable(array: np.ndarray | Sequence, dtype: type) -> np.ndarray:
+    """The same values as an array that torch may share: a copy only of what is read-only or laid out otherwise."""
+    return np.require(array, dtype, ["C", "W"])
+
+
 def _slide(net: nn.Module, images: np.ndarray, predictor: Callable[[Tensor], Tensor], settings: WindowSettings,
            progress: bool) -> Tensor:
     from monai.inferers import sliding_window_inference  # seconds to import: only where it is used
@@ -174,7 +179,7 @@ def _slide(net: nn.Module, images: np.ndarray, predictor: Callable[[Tensor], Ten
     try:
         with autocast(device, choose_precision(settings.precision, device)):
             return sliding_window_inference(
-                torch.as_tensor(np.ascontiguousarray(images, dtype=np.float32))[None].to(device), settings.window,
+                torch.from_numpy(writeable(images, np.float32))[None].to(device), settings.window,
                 settings.windows_at_once, predictor, overlap=settings.overlap, mode=settings.blending,
                 progress=progress,
             )

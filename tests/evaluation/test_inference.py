@@ -45,3 +45,12 @@ def test_a_mirrored_study_gives_the_mirrored_prediction(net, images):
 
 def test_it_is_off_by_default():
     assert WindowSettings().mirror is False
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_read_only_arrays_are_taken_without_a_word_and_not_written_to(net, images):
+    """As from a memory map or a column of a table: torch would warn that it could be written to."""
+    locked, masks = images.copy(), SUBSETS.copy()
+    locked.flags.writeable = masks.flags.writeable = False
+    found = subset_probabilities(net, locked, masks, settings=SETTINGS)
+    assert torch.equal(found, subset_probabilities(net, images, SUBSETS, settings=SETTINGS))
