@@ -3,6 +3,7 @@
 
     python data_scripts/inspect_cohort.py FOLDER --detect
     python data_scripts/inspect_cohort.py FOLDER --layout brats2020
+    python data_scripts/inspect_cohort.py FOLDER --layout brats2020 --overlap OTHER_FOLDER
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from pathlib import Path
 from dmaf_lite.base.atomic import atomic_path
 from dmaf_lite.base.door import leave
 from dmaf_lite.data.detect import detect_layout
-from dmaf_lite.data.finding import find_cohort
+from dmaf_lite.data.finding import FoundCohort, find_cohort
 from dmaf_lite.data.inventory import BOX_SHARE, CaseRecord, inspect_found
 from dmaf_lite.data.layouts import LAYOUTS
+from dmaf_lite.data.nifti import CaseError
+from dmaf_lite.data.overlap import fingerprints, overlaps
 
 
 def summary(records: list[CaseRecord]) -> str:
@@ -56,11 +59,36 @@ def main(argv: list[str] | None = None) -> int:
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument("--layout", choices=list(LAYOUTS), help="how it is laid out (docs/layouts.md)")
     how.add_argument("--detect", action="store_true", help="say which layout the folder seems to have, and why")
+    parser.add_argument("--overlap", type=Path, metavar="OTHER",
+                        help="with --layout: look for the same patients in another cohort; reads every voxel")
+    parser.add_argument("--overlap-layout", choices=list(LAYOUTS), help="its layout; default: as --detect tells")
     parser.add_argument("--thorough", action="store_true", help="read every voxel too (about 1 s per BraTS case)")
     parser.add_argument("--csv", type=Path, help="also write one row per case to this file")
     parser.add_argument("--dry-run", action="store_true", help="do not write the CSV")
     args = parser.parse_args(argv)
+    if args.overlap and not args.layout:
+        parser.error("--overlap needs --layout")
     return leave("inspect_cohort", lambda: work(args))
+
+
+def look_for_overlap(found: FoundCohort, folder: Path, layout: str | None) -> int:
+    """Print which cases are in both cohorts; 1 where there are some, or where a case could not be compared."""
+    if layout is None:
+        told = detect_layout(folder)
+        if told.layout is None:
+            raise CaseError(folder, found=f"a cohort whose layout is not clear ({told.problem})",
+                            expected="a known one", do="name it with --overlap-layout")
+        layout = told.layout
+    other = find_cohort(folder, layout)
+    (ones, bad), (others, other_bad) = fingerprints(found), fingerprints(other)
+    pairs = overlaps(ones, others)
+    shared = len({pair.one for pair in pairs})
+    print(f"{shared} of {len(found.names)} cases are among the {len(other.names)} of {folder} (layout {layout})")
+    for pair in pairs:
+        print(f"  {pair}")
+    for name, problem in (bad | other_bad).items():
+        print(f"not compared {name}: {problem}")
+    return int(bool(pairs or bad or other_bad))
 
 
 def work(args: argparse.Namespace) -> int:
@@ -71,6 +99,8 @@ def work(args: argparse.Namespace) -> int:
         print(told)
         return int(told.layout is None)
     found = find_cohort(args.folder, args.layout)
+    if args.overlap:
+        return look_for_overlap(found, args.overlap, args.overlap_layout)
     records = inspect_found(found, thorough=args.thorough)
     if args.csv and not args.dry_run:
         write_csv(args.csv, records)

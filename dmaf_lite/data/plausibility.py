@@ -52,6 +52,41 @@ def brightness(images: Mapping[str, np.ndarray], label: np.ndarray | None,
     return {c: float(image[label == c].mean()) for c in classes}
 
 
+def touching(label: np.ndarray | None, spec: DatasetSpec = BRATS) -> dict[int, float]:
+    """Internal class -> share of its voxels that touch background with a face, for classes with enough voxels."""
+    if spec.name != BRATS.name or label is None:
+        return {}
+    outside = np.pad(label == 0, 1, constant_values=True)
+    beside = np.zeros(label.shape, bool)
+    for axis in range(3):
+        for start in (0, 2):
+            window = [slice(1, -1)] * 3
+            window[axis] = slice(start, start + label.shape[axis])
+            beside |= outside[tuple(window)]
+    classes = (c for c in range(1, len(spec.classes)) if np.count_nonzero(label == c) >= FEWEST_VOXELS)
+    return {c: float(beside[label == c].mean()) for c in classes}
+
+
+def border_notes(shares: Iterable[Mapping[int, float]], spec: DatasetSpec = BRATS) -> list[str]:
+    """Whether oedema is the outermost class, as it should be: the one whose voxels touch background most often.
+
+    Args:
+        shares: `touching` of each case.
+        spec: Whose classes.
+    """
+    if spec.name != BRATS.name:
+        return []
+    oedema, told = spec.classes.index("ED"), list(shares)
+    notes = []
+    for other in (c for c in range(1, len(spec.classes)) if c != oedema):
+        apart = [case[other] - case[oedema] for case in told if other in case and oedema in case]
+        if apart and float(np.mean(apart)) >= 0:
+            notes.append(f"{spec.classes[other]} lies further out than {spec.classes[oedema]} over {len(apart)} cases "
+                         f"({np.mean(apart):.0%} more of its voxels touch background): are the label values those of "
+                         "the layout? Oedema should be the outermost")
+    return notes
+
+
 def label_notes(bright: Iterable[Mapping[int, float]], spec: DatasetSpec = BRATS) -> list[str]:
     """Whether the labels of some cases mean what the layout says: the enhancing class is the brightest on T1ce.
 

@@ -31,7 +31,7 @@ from dmaf_lite.base.workers import worker_pool
 from dmaf_lite.data.case import DEFAULT_MINIMUM, CaseError, CaseFiles, NormalisedCase, load_case, normalise_case
 from dmaf_lite.data.finding import find_cohort
 from dmaf_lite.data.layouts import Layout
-from dmaf_lite.data.plausibility import brightness, label_notes, skull_note
+from dmaf_lite.data.plausibility import border_notes, brightness, label_notes, skull_note, touching
 
 FORMAT = 1
 PARTIAL = ".partial"
@@ -142,15 +142,17 @@ def prepare_cohort(folder: str | Path, out: str | Path, *, layout: str | Layout,
         else:
             report.prepared.append(name)
     report.prepared.sort()
-    report.notes += label_notes(_brightness(out, [*report.prepared, *report.skipped]), layout.spec)
+    done = [*report.prepared, *report.skipped]
+    report.notes += label_notes(_by_class(out, done, "brightness"), layout.spec)
+    report.notes += border_notes(_by_class(out, done, "touching"), layout.spec)
     return report
 
 
-def _brightness(out: Path, names: Sequence[str]) -> Iterator[dict[int, float]]:
-    """How bright each class is on T1ce, of the cases whose case.json tells it."""
+def _by_class(out: Path, names: Sequence[str], what: str) -> Iterator[dict[int, float]]:
+    """What case.json tells of each class, such as how bright it is on T1ce, of the cases that tell it."""
     for name in names:
         try:
-            told = json.loads((out / name / "case.json").read_text(encoding="utf-8")).get("brightness", {})
+            told = json.loads((out / name / "case.json").read_text(encoding="utf-8")).get(what, {})
             yield {int(c): value for c, value in told.items()}
         except (OSError, ValueError):
             continue
@@ -292,6 +294,7 @@ def _meta(normal: NormalisedCase) -> dict:
         "original_affine": normal.original_affine.tolist(),
         "turn": normal.turn,
         "brightness": {str(c): round(value, 4) for c, value in brightness(normal.images, normal.label).items()},
+        "touching": {str(c): round(value, 4) for c, value in touching(normal.label).items()},
         **({"truth_box": [[s.start, s.stop] for s in normal.truth_box]} if normal.truth_box else {}),
         "modalities": list(normal.images),
         "labelled": normal.label is not None,

@@ -9,7 +9,8 @@ from dmaf_lite.data.case import Case, load_case
 from dmaf_lite.data.cohort import prepare_cohort
 from dmaf_lite.data.finding import files_in_folder, find_cases
 from dmaf_lite.data.layouts import LAYOUTS
-from dmaf_lite.data.plausibility import brightness, label_notes, skull_note
+from dmaf_lite.data.plausibility import border_notes, brightness, label_notes, skull_note, touching
+from dmaf_lite.phantom.brain.recipe import BrainSettings, make_brain_case
 from dmaf_lite.spec import MYOPS
 
 
@@ -30,8 +31,6 @@ def test_a_head_of_four_litres_is_one_with_a_skull_and_a_brain_is_not():
 
 
 def test_phantoms_and_patients_have_no_skull(patient):
-    from dmaf_lite.phantom.brain.recipe import BrainSettings, make_brain_case
-
     for index in range(2):
         assert skull_note(make_brain_case(0, index, BrainSettings(spacing=4.0))) is None
     case = load_case(files_in_folder(patient, "brats2020"), labels=LAYOUTS["brats2020"].labels)
@@ -78,3 +77,30 @@ def test_brightness_needs_t1ce_a_label_and_enough_voxels(tmp_path):
     few = np.zeros_like(case.label)
     few[0, 0, :5] = 3
     assert brightness(case.images, few) == {} and label_notes([{}, {3: 1.0}]) == []
+
+
+def test_exchanged_labels_are_noticed_by_where_oedema_lies(tmp_path):
+    """1 and 2 the other way round: oedema would then be the middle of the tumour."""
+    wrong = MSD_LABELS | {"1": "non-enhancing tumor", "2": "edema"}
+    for labels, expected in ((MSD_LABELS, False), (wrong, True)):
+        folder = write_tiny_msd(tmp_path / f"m{expected}", {"a": 1, "b": 2}, labels=labels)
+        report = prepare_cohort(folder, tmp_path / f"s{expected}", layout="msd", minimum=16, workers=0)
+        assert any("NCR/NET lies further out than ED over 2 cases" in note for note in report.notes) is expected
+
+
+def test_touching_counts_faces_and_the_border_of_the_volume():
+    label = np.zeros((7, 7, 7), np.uint8)
+    label[1:6, 1:6, 1:6] = 2
+    label[2:5, 2:5, 2:5] = 3
+    assert touching(label) == {2: 1.0, 3: 0.0} and touching(None) == {}
+    cube = np.full((4, 4, 4), 1, np.uint8)
+    assert touching(cube) == {1: 1 - 8 / 64}
+    assert border_notes([touching(label)]) == [] and "ET lies further out" in border_notes([{2: 0.1, 3: 0.5}])[0]
+    assert touching(label, MYOPS) == {} and border_notes([{2: 0.0, 3: 1.0}], MYOPS) == []
+
+
+@pytest.mark.parametrize("preset", [False, True])
+def test_phantoms_give_no_note_about_their_labels(preset):
+    cases = [make_brain_case(0, index, BrainSettings(spacing=4.0, metastases=preset)) for index in range(3)]
+    assert border_notes([touching(case.label) for case in cases]) == []
+    assert label_notes([brightness(case.images, case.label) for case in cases]) == []
