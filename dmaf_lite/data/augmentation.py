@@ -92,10 +92,14 @@ def apply(change: Augmentation, images: Tensor, label: Tensor) -> tuple[Tensor, 
     if change.angle:
         images = rotate(images, change.plane, change.angle)
         label = rotate(label.unsqueeze(0).float(), change.plane, change.angle).squeeze(0).to(label.dtype)
-    gain, shift = (torch.from_numpy(v).to(images.device, non_blocking=True).view(-1, 1, 1, 1)
-                   for v in (change.gain, change.shift))
-    images = torch.where(images != 0, images * gain + shift, images)
-    return images.flip([axis + 1 for axis in change.flips]), label.flip(change.flips)
+    # A change that is none costs a pass over memory all the same, on a CPU as long as reading the crop.
+    if (change.gain != 1).any() or change.shift.any():
+        gain, shift = (torch.from_numpy(v).to(images.device, non_blocking=True).view(-1, 1, 1, 1)
+                       for v in (change.gain, change.shift))
+        images = torch.where(images != 0, images * gain + shift, images)
+    if change.flips:
+        images, label = images.flip([axis + 1 for axis in change.flips]), label.flip(change.flips)
+    return images, label
 
 
 def slipped(images: Tensor, slip: np.ndarray) -> Tensor:

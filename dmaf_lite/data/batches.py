@@ -71,7 +71,12 @@ def augmented(batch: Batch) -> Batch:
     if not batch.changes:
         return batch
     images, labels = zip(*map(apply, batch.changes, batch.images, batch.label), strict=True)
-    return replace(batch, images=torch.stack(images), label=torch.stack(labels), changes=())
+    return replace(batch, images=_stacked(images), label=_stacked(labels), changes=())
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    """`torch.stack`; of a single part without a copy."""
+    return torch.stack(tuple(parts)) if len(parts) > 1 else parts[0][None]
 
 
 @checked
@@ -141,9 +146,9 @@ class TrainingBatches(Dataset):
             *(self._sample(step * self.settings.batch + b, crop) for b in range(self.settings.batch)), strict=True
         )
         batch = Batch(
-            torch.from_numpy(np.stack(images)),
+            _stacked([torch.from_numpy(part) for part in images]),
             torch.from_numpy(np.stack(available)),
-            torch.from_numpy(np.stack(labels)),
+            _stacked([torch.from_numpy(part) for part in labels]),
             names,
             torch.from_numpy(np.stack(existing)),
             changes,
@@ -184,8 +189,10 @@ class TrainingBatches(Dataset):
 
 def outside_marked(label: np.ndarray, start: Sequence[int], shape: Sequence[int]) -> np.ndarray:
     """The label of a crop, uint8[D, H, W] -> int64, with `OUTSIDE` where it reaches beyond a scan of `shape`."""
-    marked = np.full(label.shape, OUTSIDE, np.int64)
     _, within = overlap(start, label.shape, shape)
+    if label[within].shape == label.shape:
+        return label.astype(np.int64)
+    marked = np.full(label.shape, OUTSIDE, np.int64)
     marked[within] = label[within]
     return marked
 
