@@ -69,12 +69,22 @@ def measure_alone(config: dict[str, Any]) -> dict[str, Any]:
     return config | json.loads(done.stdout.splitlines()[-1])
 
 
+def renewed(found: dict[str, Any], results: list[dict[str, Any]], machine: dict[str, Any]) -> dict[str, Any]:
+    """Earlier measurements, those of some kinds replaced; the new ones say themselves where and when they were made."""
+    here = {"hardware": machine["hardware"], "torch": machine["torch"], "commit": commit(),
+            "date": date.today().isoformat()}
+    kinds = {one["what"] for one in results}
+    kept = [one for one in found["results"] if one["what"] not in kinds]
+    return found | {"results": kept + [one | {"measured": here} for one in results]}
+
+
 def main() -> int:
     """Measure, or write the report anew."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="measure and write the report")
     run.add_argument("--size", choices=("small", "cpu", "gpu"), default="cpu", help="how much is measured")
+    run.add_argument("--only", nargs="+", choices=tuple(MEASURES), help="measure these kinds again; keep the others")
     run.add_argument("--out", type=Path, default=DOCS, help="folder for benchmarks.json, .md and .png")
     report = commands.add_parser("report", help="write table and figure from benchmarks.json")
     report.add_argument("--out", type=Path, default=DOCS)
@@ -90,10 +100,14 @@ def main() -> int:
         print(json.dumps(MEASURES[what](**config)))
         return 0
     if args.command == "run":
-        results = [measure_alone(config) for config in tqdm(plan(args.size), unit="measurement")]
-        found = {"machine": roof(torch.device(device)), "commit": commit(), "date": date.today().isoformat(),
-                 "results": results}
+        wanted = [config for config in plan(args.size) if not args.only or config["what"] in args.only]
+        results = [measure_alone(config) for config in tqdm(wanted, unit="measurement")]
+        machine = roof(torch.device(device))
         args.out.mkdir(parents=True, exist_ok=True)
+        if args.only:
+            found = renewed(json.loads((args.out / "benchmarks.json").read_text()), results, machine)
+        else:
+            found = {"machine": machine, "commit": commit(), "date": date.today().isoformat(), "results": results}
         write_text(args.out / "benchmarks.json", json.dumps(found, indent=1) + "\n")
     print(write_report(args.out))
     return 0

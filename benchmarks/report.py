@@ -39,16 +39,22 @@ def render(found: dict[str, Any]) -> str:
         f"Roof: matrix product {machine['matrix_product_float32_gflops']:.0f} GFLOP/s in float32 and "
         f"{machine['matrix_product_bfloat16_gflops']:.0f} in bfloat16; stream copy "
         f"{machine['copy_gbytes']:.0f} GB/s.\n",
-        "## A training step\n", step_table(results, machine),
-        "\n## A case over all subsets\n", case_table(results),
-        "\n## Reading crops\n", loading_table(results),
-        *(["\n## A busy machine\n", busy_table(results)] if of(results, "busy") else []),
+        "## A training step\n", *apart(results, "step"), step_table(results, machine),
+        "\n## A case over all subsets\n", *apart(results, "case"), case_table(results),
+        "\n## Reading crops\n", *apart(results, "loading"), loading_table(results),
+        *(["\n## A busy machine\n", *apart(results, "busy"), busy_table(results)] if of(results, "busy") else []),
         "\n## How cost grows\n",
         "![Seconds a step against crop, batch and scans; seconds a window against the subsets](benchmarks.png)\n",
     ]
     if "cuda" not in {r.get("device") for r in results}:
         parts.append("\nOn a GPU: open. Nothing here was measured on one.\n")
     return "\n".join(parts)
+
+
+def apart(results: Sequence[Result], what: str) -> list[str]:
+    """A line about the machine of one kind of measurement, where it was made apart from the others."""
+    return [f"Measured apart, on {one['hardware']}; torch {one['torch']}; {one['date']}, commit {one['commit']}.\n"
+            for one in [r["measured"] for r in of(results, what) if "measured" in r][:1]]
 
 
 def of(results: Sequence[Result], what: str) -> list[Result]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.__main__ import plan
+from benchmarks.__main__ import plan, renewed
 from benchmarks.busy import measure_busy
 from benchmarks.case import measure_case
 from benchmarks.counting import Cost, Machine, count
@@ -82,6 +82,17 @@ def test_measurements_are_numbers():
     cases = {form: measure_case(form=form, shape=(16, 16, 24), window=16, subsets=2)
              for form in ("naive", "one pass", "default")}
     assert all(case["seconds"] > 0 for case in cases.values())
+
+
+def test_one_kind_is_measured_again_and_says_where():
+    found = json.loads((DOCS / "benchmarks.json").read_text())
+    loading = [one for one in found["results"] if one["what"] == "loading"]
+    again = renewed(found, [{key: value for key, value in one.items() if key != "measured"} for one in loading],
+                    {"hardware": "another machine", "torch": "9.9"})
+    text = render(again)
+    assert text.count("Measured apart, on another machine; torch 9.9") == 1
+    assert text.index("## Reading crops") < text.index("another machine")
+    assert len(again["results"]) == len(found["results"])
 
 
 def test_a_machine_is_measured_alone_and_busy_in_every_form(monkeypatch):
