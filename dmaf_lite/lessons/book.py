@@ -12,7 +12,7 @@ import nbformat
 
 from dmaf_lite.base.atomic import write_text
 from dmaf_lite.lessons.execute import artifact_root
-from dmaf_lite.lessons.pages import exercise_page, lesson_page, with_links
+from dmaf_lite.lessons.pages import exercise_page, lesson_page, page_text
 from dmaf_lite.lessons.publish import TABLE_END, TABLE_START, lesson_table
 from dmaf_lite.lessons.reproduced import draw_found, found_rows, report
 from dmaf_lite.lessons.source import Workspace
@@ -70,7 +70,7 @@ def write_source(workspace: Workspace, source: Path, profile: str | None = None)
     for page in docs:
         name = f"docs/{page.name}"
         (source / "docs").mkdir(exist_ok=True, parents=True)
-        write_text(source / name, with_links(page.read_text(encoding="utf-8"), name, book))
+        write_text(source / name, page_text(page.read_text(encoding="utf-8"), name, book))
     for picture in pictures:
         target = source / picture.relative_to(workspace.root)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def _index(workspace: Workspace, source: Path, profile: str | None, book: set[st
     text = (workspace.root / "README.md").read_text(encoding="utf-8")
     table = lesson_table(workspace, workspace.lessons())
     text = re.sub(f"{re.escape(TABLE_START)}.*{re.escape(TABLE_END)}", lambda _: table, text, flags=re.DOTALL)
-    text = with_links(text, "README.md", book)
+    text = page_text(text, "README.md", book)
     rows = found_rows(artifact_root(workspace, profile)) if profile else None
     if rows is None:
         return text

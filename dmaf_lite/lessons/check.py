@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
 import statistics
@@ -62,6 +63,9 @@ def check_source(workspace: Workspace, lesson: Lesson) -> list[str]:
     if re.search(r"\d+ minutes?\b", lesson.opening("Need")):
         problems.append("the opening says how many minutes it takes; the table of lessons in the README does, measured")
     problems += _check_question(cells)
+    problems += [f"'{prompt.source.splitlines()[0]}' does not say what to expect"
+                 for prompt, fill in itertools.pairwise(cells)
+                 if BLANK_START in fill.source and not re.search(r"\bExpect\b", prompt.source)]
     try:
         declared(lesson)
     except ParameterError as error:

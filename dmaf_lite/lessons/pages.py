@@ -14,7 +14,18 @@ from dmaf_lite.lessons.source import BLANK_START, KERNELSPEC, Lesson, tags
 from dmaf_lite.lessons.stubs import imports_for, stub
 
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
+DISPLAY = re.compile(r"^(\$\$.+?\$\$)[ \t]*$\n?", re.MULTILINE | re.DOTALL)
 EXERCISES = "## Exercises"
+
+
+def page_text(text: str, page: str, book: Set[str]) -> str:
+    """Markdown of the repository as a page of the book shows it; arguments as of `with_links`."""
+    return with_displays(with_links(text, page, book))
+
+
+def with_displays(text: str) -> str:
+    """Text whose displayed formulas stand by themselves: MyST takes one inside a paragraph for a part of the line."""
+    return DISPLAY.sub(r"\n\1\n\n", text)
 
 
 def with_links(text: str, page: str, book: Set[str]) -> str:
@@ -50,7 +61,7 @@ def lesson_page(notebook: NotebookNode, page: str, book: Set[str]) -> NotebookNo
             continue
         new = NotebookNode({**cell, "metadata": NotebookNode(_metadata(cell))})
         if cell.cell_type == "markdown":
-            new.source = with_links(cell.source, page, book)
+            new.source = page_text(cell.source, page, book)
             if EXERCISES in new.source:
                 stem = PurePosixPath(page).stem
                 new.source += f"\n\nThey have [a page of their own](exercises/{stem}.ipynb), with folded solutions."
@@ -71,7 +82,7 @@ def exercise_page(lesson: Lesson, page: str, book: Set[str]) -> NotebookNode:
         if "exercise" not in tags(cell):
             continue
         if cell.cell_type == "markdown":
-            cells.append(nbformat.v4.new_markdown_cell(with_links(cell.source, page, book)))
+            cells.append(nbformat.v4.new_markdown_cell(page_text(cell.source, page, book)))
         elif BLANK_START in cell.source:
             solution = "\n".join(line for line in cell.source.splitlines()
                                  if not line.strip().startswith((BLANK_START, "# <<<")))

@@ -325,8 +325,10 @@ assert (many_patients[:, 0] - many_patients[:, 1]).mean() < optimism
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 13.1 · What a scan is worth
-# From the Dice of every subset to the worth of one scan: how much it adds on average to a subset that lacks it. A
-# subset that would be empty without it does not count.
+# From the Dice of every subset to the worth of one scan $m$: how much it adds on average to a subset $S$ that lacks it. The
+# empty subset does not count:
+# $$ \mathrm{worth}(m) = \mathrm{mean}_{S \not\ni m,\, S \neq \emptyset}\ \big(\mathrm{Dice}(S + m) - \mathrm{Dice}(S)\big) . $$
+# Expect: `worth({"C0": 0.5, "T2": 0.4, "C0+T2": 0.7}, "T2")` is 0.2.
 
 # %% tags=["exercise"]
 def worth(table, scan):
@@ -345,7 +347,9 @@ exercises.check_13_1(worth)
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 13.2 · The published mean
-# Dice averaged over slices, two empty sides being 1, from the voxels of every slice.
+# Dice averaged over the $n$ slices of a stack, from the voxels of every slice; a slice where both sides are empty counts 1:
+# $$ \frac1n \sum_s \frac{2\, |P_s \cap G_s|}{|P_s| + |G_s|}, \qquad \text{both empty: } 1 . $$
+# Expect: `mean_over_slices([5, 0], [10, 0], [10, 0])` is 0.75.
 
 # %% tags=["exercise"]
 def mean_over_slices(both, predicted, true):

@@ -425,8 +425,10 @@ assert every_third.std() > 0.95 > filtered.std()
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 14.1 · The role of T2
-# Mean signals of one T2 scan: white matter between .45 and .7; grey matter 1.1 to 1.5 times that; fluid 1.6 to 3 times grey
-# matter; oedema 1.2 to 1.7 times grey matter. Draw each factor uniformly, in this order.
+# Mean signals of one T2 scan, with $u(a, b)$ drawn uniformly between $a$ and $b$, in this order:
+# $$ w = u(.45, .7), \quad g = w\, u(1.1, 1.5), \quad f = g\, u(1.6, 3), \quad o = g\, u(1.2, 1.7) $$
+# for white matter, grey matter, fluid (`csf`) and oedema. Expect: fluid is the brightest of all in most draws, and white
+# matter always the darkest.
 
 # %% tags=["exercise"]
 def t2_values(rng):
@@ -442,7 +444,9 @@ exercises.check_14_1(t2_values)
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 14.2 · A tumour that hardly shows
-# The signal of a voxel that is tumour with share $a$: healthy tissue $h$ for the rest, and in the tumour $h + k (s - h)$.
+# The signal of a voxel that is tumour with share $a$: healthy tissue $h$ for the rest, and in the tumour $h + k (s - h)$:
+# $$ (1 - a)\, h + a\, \big(h + k\,(s - h)\big) . $$
+# Expect: with $k = 0$ the tumour cannot be seen, with $k = 1$ and $a = 1$ the signal is $s$.
 
 # %% tags=["exercise"]
 def mixed_signal(h, s, a, k):
@@ -456,7 +460,9 @@ exercises.check_14_2(mixed_signal)
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 14.3 · How wide is the filter?
-# The deviation, in fine voxels, of the Gaussian before a grid that is `zoom` times as coarse; 0 where it is not coarser.
+# The deviation, in fine voxels, of the Gaussian before a grid that is $z$ (`zoom`) times as coarse; 0 where it is not coarser:
+# $$ \sigma = \sqrt{\max(z^2 - 1,\ 0) / 12} . $$
+# Expect: `filter_deviation(3)` is 0.816.
 
 # %% tags=["exercise"]
 def filter_deviation(zoom):

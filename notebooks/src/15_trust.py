@@ -553,8 +553,10 @@ assert said["FLAIR and T2 swapped"]
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 15.1 · Promise and truth
-# One bin of a reliability diagram: of the voxels whose promise lies in [low, high), the mean promise and the share that
-# came true. An empty bin gives `nan` twice.
+# One bin $b$ of a reliability diagram: of the voxels whose promise $p_i$ lies in [low, high), the mean promise and the share
+# that came true ($y_i = 1$),
+# $$ \frac{1}{|b|} \sum_{i \in b} p_i \quad\text{and}\quad \frac{1}{|b|} \sum_{i \in b} y_i . $$
+# Expect: an empty bin gives `nan` twice.
 
 # %% tags=["exercise"]
 def one_bin(promised, came, low, high):
@@ -571,8 +573,10 @@ exercises.check_15_1(one_bin)
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 15.2 · A Dice without a truth
-# From the probability $q$ of each voxel, the expected Dice of the mask $q \geq t$. Which threshold $t$ promises most? It
-# is not always a half.
+# From the probability $q$ of each voxel, the expected Dice of the mask $P = \{q \geq t\}$,
+# $$ \mathbb{E}\,\text{Dice} \approx \frac{2 \sum_P q}{|P| + \sum q} . $$
+# Which of some thresholds $t$ promises most? Expect: not always a half. For $q$ = (0.9, 0.4, 0.4) and the thresholds 0.3 and
+# 0.5 it is 0.3.
 
 # %% tags=["exercise"]
 def best_threshold(q, thresholds):
@@ -590,8 +594,9 @@ exercises.check_15_2(best_threshold)
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 15.3 · Which scan to leave out
-# From the expected Dice with all scans (`"nothing"` left out) and without each one, what to leave out: a scan, or
-# `"nothing"` where no scan gains at least `worth_it`.
+# From the expected Dice $E$ with all scans (`"nothing"` left out) and without each one, what to leave out: the scan $m$ with
+# the largest $E_m$, if $E_m \geq E_\text{nothing}$ + `worth_it`, else `"nothing"`. Expect: `leave_out({"nothing": 0.80, "T1": 0.85}, 0.01)`
+# is `"T1"`, and with `worth_it` = 0.1 it is `"nothing"`.
 
 # %% tags=["exercise"]
 def leave_out(expected, worth_it):

@@ -10,7 +10,7 @@ import pytest
 
 from dmaf_lite.lessons.book import write_book
 from dmaf_lite.lessons.execute import write_notebook
-from dmaf_lite.lessons.pages import exercise_page, lesson_page, with_links
+from dmaf_lite.lessons.pages import exercise_page, lesson_page, with_displays, with_links
 from dmaf_lite.lessons.publish import TABLE_END, TABLE_START
 from dmaf_lite.lessons.source import Workspace, build_notebook
 
@@ -20,6 +20,8 @@ SOURCE = '''# %% [markdown]
 # # 01 · Add
 #
 # Words with a [link](../docs/more.md#a-part) and $x^2$.
+# $$ y = x^2 . $$
+# More words.
 
 # %% tags=["setup"]
 import math
@@ -66,6 +68,11 @@ def test_links_lead_to_pages_or_are_named() -> None:
         "[a](../docs/more.md#b) [c](../index.md#d) e (`LICENSE`) [f](https://g.h) [i](02_x.ipynb)")
 
 
+def test_a_displayed_formula_stands_by_itself() -> None:
+    assert with_displays("as in\n$$ a\n   = b . $$\nand $c$") == "as in\n\n$$ a\n   = b . $$\n\nand $c$"
+    assert with_displays("the sum $$ a $$ of") == "the sum $$ a $$ of"
+
+
 def test_code_is_folded_and_exercises_move_to_a_page(workspace: Workspace) -> None:
     page = lesson_page(nbformat.read(workspace.notebooks / "01_add.ipynb", 4), "notebooks/01_add.ipynb", set())
     assert [cell.metadata.get("tags") for cell in page.cells] == [None, ["hide-input"], ["hide-input"], None]
@@ -91,6 +98,7 @@ def test_the_book_needs_no_network(workspace: Workspace) -> None:
     assert [source for source in sources if "//" in source] == []
     assert all((page.parent / re.sub(r"[?#].*", "", s)).exists() for s in sources if s and not s.startswith("data:"))
     assert 'href="../docs/more.html#a-part"' in html and "Show the code" in html
+    assert '<div class="math' in html and "$" not in re.sub(r"<script.*?</script>", "", html, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("link", ["[x](../docs/more.md#no-such-part)", "{doc}`gone`"])

@@ -108,6 +108,8 @@ assert seed > -1
 
 # %% [markdown]
 # ## Exercises
+#
+# Expect: 1 and 2 give 3.
 
 # %% tags=["exercise"]
 def add(a, b):
@@ -346,6 +348,7 @@ def test_each_fault_of_a_published_notebook_is_found(workspace: Workspace, break
 @pytest.mark.parametrize(("old", "new", "message"), [
     ("07 · Add two numbers", "07 · Add", "expected the words of the file name"),
     ("**Need**", "Need", "no line **Need**"),
+    ("Expect: 1", "As 1", "does not say what to expect"),
     ("**Question** what", "**A question** what", "no line **Question**"),
     ("**Need** nothing.", "**Need** 2 minutes.", "how many minutes"),
     ("## The answer", "## An answer", "'## The answer'"),
