@@ -38,7 +38,8 @@ def work(args: argparse.Namespace) -> int:
         # The published trainings used BraTS at 1 mm; neither seed nor recipe is in the file.
         save_weights(args.out, net, {
             "network": form.network, "network_options": dict(form.options), "spec": "brats",
-            "spacing": [1.0, 1.0, 1.0], "window": [form.window] * 3, "recipe": {"published": args.form},
+            "spacing": [1.0, 1.0, 1.0], "window": [form.window] * 3,
+            "preparation": "published", "recipe": {"published": args.form},
             "seed": None, "commit": commit(), "date": date.today().isoformat(), "source": args.source,
         })
     count = sum(p.numel() for p in net.parameters())

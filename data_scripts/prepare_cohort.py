@@ -27,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--minimum", type=int, default=DEFAULT_MINIMUM, metavar="VOXELS",
                         help="smallest stored size per axis; at least the training crop (default %(default)s)")
     parser.add_argument("--spacing", type=float, metavar="MM", help="resample to this isotropic voxel size")
+    parser.add_argument("--published", action="store_true",
+                        help="as the public code of RFNet, mmFormer and PASSION does it, for weights trained there")
     parser.add_argument("--workers", type=int, help="processes; 0 works in this one (default: one per core, at most 8)")
     parser.add_argument("--again", action="store_true", help="prepare also what is prepared already")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
@@ -49,7 +51,8 @@ def work(args: argparse.Namespace) -> int:
             print(f"problem {r.name}: {r.problem}")
         return int(bool(bad))
     report = prepare_cohort(args.folder, args.out, layout=args.layout, names=names, minimum=args.minimum,
-                            spacing=args.spacing, workers=args.workers, resume=not args.again)
+                            spacing=args.spacing, workers=args.workers, resume=not args.again,
+                            preparation="published" if args.published else "own")
     print(report)
     return int(bool(report.failed))
 

@@ -17,6 +17,7 @@ import numpy as np
 from nibabel.orientations import aff2axcodes
 
 from dmaf_lite.data.nifti import CaseError, Volume, internal_label, read_channels, read_nifti, save_label
+from dmaf_lite.data.published_preparation import Preparation, published_box, standardise_together
 from dmaf_lite.data.stacks import centre_box, clipped, slice_axis
 from dmaf_lite.data.turning import NO_TURN, Turn, has_geometry, short_axis_turn, turn_back, turn_to, turned
 from dmaf_lite.data.volume import (
@@ -292,7 +293,8 @@ def to_original(label: np.ndarray, *, box: Box, grid_shape: Sequence[int], origi
 
 
 def normalise_case(case: Case, *, minimum: int | Sequence[int] = DEFAULT_MINIMUM,
-                   spacing: float | None = None, stack: bool = False) -> NormalisedCase:
+                   spacing: float | None = None, stack: bool = False, preparation: Preparation = "own"
+                   ) -> NormalisedCase:
     """z-score each modality over its own foreground and crop to the box of the available modalities.
 
     A stack of thick slices (`DatasetSpec.stack`) is cropped to its centre instead and normed over that crop, and only
@@ -305,10 +307,14 @@ def normalise_case(case: Case, *, minimum: int | Sequence[int] = DEFAULT_MINIMUM
         minimum: Smallest size of the box per axis, where the volume has the room; at least the training crop.
         spacing: Resample to this isotropic voxel size in mm first (images linear, labels nearest); None keeps the grid.
         stack: Whether the case is a stack of slices along its last axis.
+        preparation: ``"own"``, as above, or ``"published"``, see `published_preparation.py`; `minimum` is then 128.
 
     Raises:
         CaseError: A modality without contrast in its foreground, or a stack whose slices lie along another axis.
+        ValueError: The published preparation of a stack.
     """
+    if stack and preparation == "published":
+        raise ValueError("the published preparation is one of whole brains; prepare a stack with the kit's own")
     if stack and slice_axis(case.spacing) not in (2, None):
         raise CaseError(case.name, found=f"thick slices along axis {slice_axis(case.spacing) + 1} of 3",
                         expected="slices along the last axis", do="permute the axes of its files")
@@ -325,18 +331,26 @@ def normalise_case(case: Case, *, minimum: int | Sequence[int] = DEFAULT_MINIMUM
             mask = resample(mask, shape, order=0)
         images[name], masks[name] = image, mask
     size = (minimum,) * 3 if isinstance(minimum, int) else tuple(minimum)
-    box = centre_box(shape, np.linalg.norm(affine[:3, :3], axis=0), size) if stack \
-        else bounding_box(np.logical_or.reduce(list(masks.values())), size)
-    masks = {name: crop_to(mask, box) for name, mask in masks.items()}
-    for name, mask in masks.items():
-        image = crop_to(images[name], box)
-        if stack:
-            image = clipped(image, mask)
+    if preparation == "published":
+        box = published_box(images)
         try:
-            images[name], *intensity[name] = standardise(image, mask)
+            images, support, intensity = standardise_together({name: crop_to(images[name], box) for name in images})
         except ValueError as error:
-            raise CaseError(case.files.get(name, case.name), found=str(error), expected="a scan",
-                            do="export the file again, or leave this modality out") from error
+            raise CaseError(case.name, found=str(error), expected="scans", do="export its files again") from error
+        masks = dict.fromkeys(images, support)
+    else:
+        box = centre_box(shape, np.linalg.norm(affine[:3, :3], axis=0), size) if stack \
+            else bounding_box(np.logical_or.reduce(list(masks.values())), size)
+        masks = {name: crop_to(mask, box) for name, mask in masks.items()}
+        for name, mask in masks.items():
+            image = crop_to(images[name], box)
+            if stack:
+                image = clipped(image, mask)
+            try:
+                images[name], *intensity[name] = standardise(image, mask)
+            except ValueError as error:
+                raise CaseError(case.files.get(name, case.name), found=str(error), expected="a scan",
+                                do="export the file again, or leave this modality out") from error
     label = None if case.label is None else resample(case.label, shape, order=0)
     outside: dict[int, int] = {}
     truth = truth_box = None

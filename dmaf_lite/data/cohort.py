@@ -37,6 +37,7 @@ class Cohort:
         layout: How the original files were laid out.
         spec: Modalities and classes.
         names: Sorted names of the whole cases.
+        preparation: ``"own"`` or ``"published"``, see `normalise_case`.
 
     Raises:
         CaseError: No store, an empty one, or one of another format.
@@ -57,6 +58,7 @@ class Cohort:
         if self.layout.kind == "listed":  # dataset.json decided, when the cohort was prepared
             self.layout = replace(self.layout, spec=SPECS[self.recipe["spec"]], labels=dict(self.recipe["labels"]))
         self.spec: DatasetSpec = self.layout.spec
+        self.preparation: str = self.recipe.get("preparation", "own")
         # A case that is being written has a hidden name until it is whole.
         self.names: list[str] = sorted(p.parent.name for p in self.folder.glob("[!.]*/case.json"))
         if not self.names:

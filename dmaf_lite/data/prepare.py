@@ -32,6 +32,7 @@ from dmaf_lite.data.case import DEFAULT_MINIMUM, CaseError, CaseFiles, Normalise
 from dmaf_lite.data.finding import find_cohort
 from dmaf_lite.data.layouts import Layout
 from dmaf_lite.data.plausibility import border_notes, brightness, label_notes, skull_note, touching
+from dmaf_lite.data.published_preparation import Preparation
 
 FORMAT = 1
 PARTIAL = ".partial"
@@ -51,6 +52,7 @@ class Recipe:
     format: int = FORMAT
     spec: str = "brats"
     labels: tuple[tuple[int, int], ...] = ()
+    preparation: Preparation = "own"
 
 
 @dataclass
@@ -80,7 +82,8 @@ class PrepareReport:
 
 def prepare_cohort(folder: str | Path, out: str | Path, *, layout: str | Layout, names: Sequence[str] | None = None,
                    minimum: int | Sequence[int] = DEFAULT_MINIMUM, spacing: float | None = None,
-                   workers: int | None = None, resume: bool = True) -> PrepareReport:
+                   workers: int | None = None, resume: bool = True, preparation: Preparation = "own"
+                   ) -> PrepareReport:
     """Prepare all cases of a cohort; a bad case is reported and the next one is taken.
 
     One run per `out` at a time.
@@ -94,6 +97,7 @@ def prepare_cohort(folder: str | Path, out: str | Path, *, layout: str | Layout,
         spacing: Resample to this isotropic voxel size in mm; None keeps the grid of the files.
         workers: Processes; 0 or 1 works in this process, None takes one per core, at most 8.
         resume: Keep cases that are prepared already and whose source files have not changed since.
+        preparation: See `normalise_case`.
 
     Raises:
         CaseError: The folder holds no case of this layout.
@@ -113,7 +117,8 @@ def prepare_cohort(folder: str | Path, out: str | Path, *, layout: str | Layout,
         raise ValueError(f"{out}: the prepared cohort needs a folder of its own, not that of the original files")
     found = find_cohort(folder, layout)
     layout = found.layout
-    recipe = Recipe(layout.name, size, spacing, spec=layout.spec.name, labels=tuple(sorted(layout.labels.items())))
+    recipe = Recipe(layout.name, size, spacing, spec=layout.spec.name, labels=tuple(sorted(layout.labels.items())),
+                    preparation=preparation)
     open_store(out, recipe, found.evidence)
     report = PrepareReport(notes=[*found.notes, *found.unused_lines()])
     wanted = found.names if names is None else list(dict.fromkeys(names))
@@ -130,7 +135,7 @@ def prepare_cohort(folder: str | Path, out: str | Path, *, layout: str | Layout,
         else:
             todo.append(found.cases[name])
     workers = min(os.cpu_count() or 1, MOST_WORKERS, len(todo)) if workers is None else workers
-    job = partial(_prepare_one, out=out, layout=layout, size=size, spacing=spacing)
+    job = partial(_prepare_one, out=out, layout=layout, size=size, spacing=spacing, preparation=preparation)
     for name, error, notes in tqdm(_each(job, todo, workers), total=len(todo), desc="prepare", unit="case",
                                    disable=not todo):
         if notes:
@@ -167,9 +172,9 @@ def open_store(out: Path, recipe: Recipe, evidence: Sequence[str] = ()) -> None:
     if path.exists():
         stored = json.loads(path.read_text(encoding="utf-8"))
         asked = json.loads(json.dumps(asdict(recipe)))
-        # Stores of earlier versions do not say all of it.
-        other = [f"{key} {stored[key]} (asked: {value})" for key, value in asked.items()
-                 if stored.get(key, value) != value]
+        # Stores of earlier versions do not say all of it; they knew one preparation only.
+        found = asked | {"preparation": "own"} | stored
+        other = [f"{key} {found[key]} (asked: {value})" for key, value in asked.items() if found[key] != value]
         if other:
             raise ValueError(f"{out} was prepared with {', '.join(other)}; choose another folder or delete this one")
     else:
@@ -200,14 +205,15 @@ def _each(job: Callable[[CaseFiles], Outcome], todo: Iterable[CaseFiles], worker
 
 
 def _prepare_one(files: CaseFiles, *, out: Path, layout: Layout, size: tuple[int, ...],
-                 spacing: float | None) -> Outcome:
+                 spacing: float | None, preparation: Preparation) -> Outcome:
     """Prepare one case: (name, error or None, warnings)."""
     name = files.name
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             case = load_case(files, spec=layout.spec, labels=layout.labels)
-            normal = normalise_case(case, minimum=size, spacing=spacing, stack=layout.spec.stack)
+            normal = normalise_case(case, minimum=size, spacing=spacing, stack=layout.spec.stack,
+                                    preparation=preparation)
             notes = files.notes + tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
             notes += tuple(note for note in [skull_note(case, layout.spec), *_notes(normal)] if note)
             affine = case.affine if case.file_affine is None else case.file_affine

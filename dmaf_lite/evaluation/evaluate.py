@@ -34,7 +34,7 @@ from dmaf_lite.base.settings import read_settings, to_plain
 from dmaf_lite.data.case import CaseError
 from dmaf_lite.data.cohort import Cohort, read_names
 from dmaf_lite.evaluation.conventions import CONVENTIONS, EvaluationSettings, usual
-from dmaf_lite.evaluation.file_grid import Placed, check_spacing, label_on_files
+from dmaf_lite.evaluation.file_grid import Placed, check_prepared, label_on_files
 from dmaf_lite.evaluation.inference import WindowSettings, check_window, subset_probabilities
 from dmaf_lite.evaluation.metrics import DEFINITIONS, EMPTY, HD95, diagonal_mm
 from dmaf_lite.evaluation.scoring import score_case
@@ -235,7 +235,7 @@ def main(args: argparse.Namespace) -> int:
                          "use weights and cohort of one data set")
     settings = settings_of(args, card)
     names = read_names(args.cases) if args.cases else cohort.names
-    check_spacing([cohort.meta(name) for name in names if name in cohort.names], card)
+    check_prepared(cohort, [name for name in names if name in cohort.names], card)
     failed: dict[str, str] = {}
     try:
         rows = evaluate(net, cohort, names, settings=settings, run=args.run or args.out.resolve().name,

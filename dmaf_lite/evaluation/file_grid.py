@@ -8,7 +8,7 @@ Taught in lesson 09.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from dmaf_lite.data.volume import Box
+
+if TYPE_CHECKING:
+    from dmaf_lite.data.cohort import Cohort
 
 # Voxel sizes within 5 % of the training grid are taken as they are: interpolating would cost more
 # sharpness than that difference in scale, which the training's own anatomy varies by anyway.
@@ -67,17 +70,23 @@ def same_spacing(spacing: Sequence[float], known: Sequence[float]) -> bool:
     return bool(np.abs(found / wanted - 1)[compared].max() <= SPACING_TOLERANCE)
 
 
-def check_spacing(metas: Iterable[Mapping[str, Any]], card: Mapping[str, Any]) -> None:
-    """Refuse prepared cases of another voxel size than the weights were trained on.
+def check_prepared(cohort: Cohort, names: Iterable[str], card: Mapping[str, Any]) -> None:
+    """Refuse cases that were prepared otherwise, or with another voxel size, than the weights were trained on.
 
     Args:
-        metas: What `Cohort.meta` says of the cases.
+        cohort: Prepared.
+        names: Of the cases that will be scored.
         card: Of the weights.
 
     Raises:
-        ValueError: Naming the first such case.
+        ValueError: Saying what differs, and for the voxel size in which case.
     """
-    for meta in metas:
+    known = card.get("preparation", "own")
+    if cohort.preparation != known:
+        word = "with" if known == "published" else "without"
+        raise ValueError(f"{cohort.folder}: found the {cohort.preparation} preparation, the weights were trained on "
+                         f"the {known} one; prepare the cohort for them, {word} --published")
+    for meta in map(cohort.meta, names):
         if not same_spacing(meta["spacing"], card["spacing"]):
             raise ValueError(f"{meta['name']}: prepared with voxels of {mm(meta['spacing'])}, the weights were trained "
                              f"on {mm(card['spacing'])}; prepare the cohort for them, with --spacing "

@@ -158,12 +158,12 @@ def _naive(net: nn.Module, windows: Tensor, subsets: Tensor) -> Tensor:
     return torch.stack(one_by_one, dim=1)
 
 
-@torch.no_grad()
 def writeable(array: np.ndarray | Sequence, dtype: type) -> np.ndarray:
     """The same values as an array that torch may share: a copy only of what is read-only or laid out otherwise."""
     return np.require(array, dtype, ["C", "W"])
 
 
+@torch.no_grad()
 def _slide(net: nn.Module, images: np.ndarray, predictor: Callable[[Tensor], Tensor], settings: WindowSettings,
            progress: bool) -> Tensor:
     from monai.inferers import sliding_window_inference  # seconds to import: only where it is used

@@ -51,7 +51,7 @@ def score_files(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, la
     case = load_case(files, spec=layout.spec, labels=layout.labels)
     windows = windows or windows_of(card)
     normal = normalise_case(case, minimum=windows.window, spacing=target_spacing(case, card),
-                            stack=layout.spec.stack)
+                            stack=layout.spec.stack, preparation=card.get("preparation", "own"))
     empty = np.zeros(normal.shape, np.float32)
     images = np.stack([normal.images.get(name, empty) for name in layout.spec.modalities])
     available = np.array(case.available(layout.spec))

@@ -135,7 +135,8 @@ def predict_case(net: nn.Module, card: Mapping[str, Any], files: CaseFiles, *, l
         case = load_case(files, spec=spec, labels=layout.labels)
     notes = [*files.notes, *(str(w.message) for w in caught if issubclass(w.category, UserWarning))]
     target = target_spacing(case, card)
-    normal = normalise_case(case, minimum=windows.window, spacing=target, stack=spec.stack)
+    normal = normalise_case(case, minimum=windows.window, spacing=target, stack=spec.stack,
+                            preparation=card.get("preparation", "own"))
     empty = np.zeros(normal.shape, np.float32)
     images = np.stack([normal.images.get(name, empty) for name in spec.modalities])
     available = np.array(case.available(spec))

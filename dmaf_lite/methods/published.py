@@ -10,7 +10,8 @@ the network or is known to be dead, and all that does not fit is listed.
 How far this is checked: against the complete lists of the public keys and shapes of all four forms.
 
 Equal function also needs equal inputs: 80^3 (mmFormer as released 128^3) at 1 mm, in the order FLAIR, T1ce, T1, T2, and
-scans that were z-scored as there: background is a negative constant, not 0 (spec peers, section 1.1).
+scans that were z-scored as there (`data/published_preparation.py`): ``data_scripts/import_published.py`` writes that
+into the card, `predict` follows it, and `evaluate` refuses a cohort that was prepared otherwise.
 
 Taught in lesson 11.
 """

@@ -23,6 +23,7 @@ def describe_run(training_set: TrainingSet, recipe: dict[str, Any], *, options: 
         "spacing": [round(float(s), 4) for s in meta["spacing"]],
         "window": list(recipe["crop"]),
         "layout": cohort.layout.name,
+        "preparation": cohort.preparation,
         "training_cases": len(names),
         "recipe": recipe,
         "seed": recipe["seed"],

@@ -130,5 +130,5 @@ def on_grid_of(study: Study, card: Mapping[str, Any]) -> Study:
         warnings.warn(f"{study.name}: its axes point to {case.orientation}, those that the weights have seen to "
                       f"{study.spec.orientation} (docs/native_scans.md)", stacklevel=2)
     normal = normalise_case(case, minimum=tuple(card.get("window", (32, 32, 32))), spacing=target_spacing(case, card),
-                            stack=study.spec.stack)
+                            stack=study.spec.stack, preparation=card.get("preparation", "own"))
     return replace(study, images=normal.images, label=normal.label, affine=normal.affine)

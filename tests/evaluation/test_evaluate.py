@@ -25,6 +25,7 @@ from dmaf_lite.evaluation.evaluate import (
     evaluate_naive,
     main,
 )
+from dmaf_lite.evaluation.file_grid import check_prepared
 from dmaf_lite.evaluation.inference import WindowSettings, check_window, probabilities_and_weights, subset_probabilities
 from dmaf_lite.evaluation.metrics import DEFINITIONS, EMPTY, HD95, hd95
 from dmaf_lite.evaluation.scoring import SmallRegion, score_case
@@ -468,6 +469,19 @@ def test_the_grid_is_a_setting_and_phantoms_are_scored_on_the_stores(resampled, 
     with pytest.raises(CasesFailed, match=r"truth.npy: found a damaged or missing array"):
         evaluate(net, Cohort(store), names, settings=EvaluationSettings(windows=windows), **options)
     (store / names[0] / "away").rename(store / names[0] / "truth.npy")
+
+
+def test_weights_of_another_preparation_are_refused_and_predict_follows_the_card(net, tiny_folder, tiny_cohort):
+    from dmaf_lite.evaluation.predict import predict_case, study_files
+
+    names = tiny_cohort.names[:1]
+    with pytest.raises(ValueError, match=r"found the own preparation, .* the published one; .* with --published"):
+        check_prepared(tiny_cohort, names, CARD | {"preparation": "published"})
+    check_prepared(tiny_cohort, names, CARD)
+    files = study_files(tiny_folder / names[0], "brats2020")
+    own, published = (predict_case(net, CARD | card, files, layout="brats2020", windows=WINDOWS).label
+                      for card in ({}, {"preparation": "published"}))
+    assert own.shape == published.shape and (own != published).any()
 
 
 def test_weights_of_another_voxel_size_are_refused(tmp_path, tiny_cohort):

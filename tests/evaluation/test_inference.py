@@ -53,4 +53,4 @@ def test_read_only_arrays_are_taken_without_a_word_and_not_written_to(net, image
     locked, masks = images.copy(), SUBSETS.copy()
     locked.flags.writeable = masks.flags.writeable = False
     found = subset_probabilities(net, locked, masks, settings=SETTINGS)
-    assert torch.equal(found, subset_probabilities(net, images, SUBSETS, settings=SETTINGS))
+    assert torch.equal(found, subset_probabilities(net, images, SUBSETS, settings=SETTINGS)) and not found.requires_grad

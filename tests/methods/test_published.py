@@ -166,6 +166,7 @@ def test_the_script_makes_a_weights_file_of_the_kit(tmp_path, rfnet, capsys):
     assert script([str(checkpoint), str(out), "--form", "rfnet_passion", "--source", "a test"]) == 0
     net, card = load_weights(out)
     assert card["network"] == "rfnet" and card["window"] == [80, 80, 80] and card["source"] == "a test"
+    assert card["preparation"] == "published"
     assert torch.equal(net.shared_decoder.head.bias, rfnet["decoder_sep.seg_layer.bias"])
     assert script([str(checkpoint), str(out), "--form", "mmformer_passion"]) == 2
     assert capsys.readouterr().err.startswith("import_published: ")
