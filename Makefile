@@ -16,7 +16,7 @@ export GOMP_SPINCOUNT ?= 20000
 PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help bench env reproduce test test-browser test-slurm lab explore lessons notebook exercises book check lint clean
+.PHONY: help bench env extras reproduce test test-browser test-slurm lab explore lessons notebook exercises book check lint clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -45,6 +45,8 @@ test-browser: $(VENV)/.browser  ## run the explorers, the application and the bo
 
 test-slurm: $(VENV)/.cluster  ## run the matrix of experiments on a Slurm of this machine alone (starts it; needs root)
 	$(BIN)/python -m pytest -m slurm tests/experiment
+
+extras: $(VENV)/.browser $(VENV)/.cluster  ## install what the two special tests need
 
 $(VENV)/.cluster: $(VENV)/.installed
 	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e .[cluster]
