@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 from tiny import REPOSITORY
@@ -67,3 +68,21 @@ def test_every_room_is_named_in_order_and_no_two_files_share_a_name() -> None:
     assert places == sorted(places)
     names = [p.name for p in PACKAGE.rglob("*.py") if not p.name.startswith("__")]
     assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
+# They are about brains: layouts and names of brain cohorts, a skull, litres of a brain, which phantom it was.
+ABOUT_BRAINS = {"layouts.py", "described.py", "scan_names.py", "plausibility.py", "experience.py", "promise.py",
+                "shipping.py", "calibrate.py", "protocols.py"}
+
+
+def test_no_room_that_serves_every_organ_speaks_of_brains_or_tumours():
+    found = []
+    for room in ("data", "training", "evaluation", "nn", "experiment", "methods"):
+        for path in sorted((PACKAGE / room).glob("*.py")):
+            if path.name in ABOUT_BRAINS:
+                continue
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+                words = re.findall(r"\b(?:brains?|tumours?|tumors?)\b", line.lower())
+                if words and "phantom" not in line and "whole-tumour" not in line and "import" not in line:
+                    found.append(f"{room}/{path.name}:{number} {line.strip()}")
+    assert not found, found

@@ -24,7 +24,6 @@ from dmaf_lite.data.volume import (
     Box,
     background_value,
     bounding_box,
-    brain_mask,
     crop_to,
     foreground,
     paste,
@@ -36,7 +35,7 @@ from dmaf_lite.data.volume import (
 )
 from dmaf_lite.spec import BRATS, DatasetSpec
 
-__all__ = ["Case", "CaseError", "CaseFiles", "NormalisedCase", "bounding_box", "brain_mask", "crop_to", "foreground",
+__all__ = ["Case", "CaseError", "CaseFiles", "NormalisedCase", "bounding_box", "crop_to", "foreground",
            "load_case", "normalise_case", "save_label", "zscore"]
 
 # mm: far above what float32 headers lose, far below a voxel.

@@ -1,6 +1,6 @@
 """Spoil a scan on purpose: noise, a coil's bias, a patient who moves.
 
-All three work on a z-scored scan (0 outside the brain) and z-score it again, as a bad file would be on its way in.
+All three work on a z-scored scan (0 outside the foreground) and z-score it again, as a bad file would be on its way in.
 
 Taught in lesson 15.
 """
@@ -16,7 +16,7 @@ FLOOR = 3.0  # z: the darkest tissue is near -3, so `z + FLOOR` is a brightness 
 
 
 def noise(scan: np.ndarray, level: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise of `level` standard deviations of the brain."""
+    """Gaussian noise of `level` standard deviations of the foreground."""
     return scan + level * rng.standard_normal(scan.shape, dtype=np.float32)
 
 
@@ -48,13 +48,13 @@ def damage(scan: np.ndarray, kind: str, level: float, *, seed: int = 0) -> np.nd
     """A damaged copy of a scan.
 
     Args:
-        scan: float32[D, H, W], z-scored over the brain, exactly 0 outside.
-        kind: ``noise`` (deviations of the brain), ``bias`` (deviation of the log brightness) or ``motion`` (voxels).
+        scan: float32[D, H, W], z-scored over the foreground, exactly 0 outside.
+        kind: ``noise`` (in deviations), ``bias`` (deviation of the log brightness) or ``motion`` (voxels).
         level: 0 changes nothing.
         seed: The same seed makes the same pattern at every level, so that a slider only makes it stronger.
 
     Returns:
-        float32[D, H, W], z-scored over the same brain, exactly 0 outside.
+        float32[D, H, W], z-scored over the same foreground, exactly 0 outside.
 
     Raises:
         ValueError: An unknown kind, or a negative level.
@@ -62,11 +62,11 @@ def damage(scan: np.ndarray, kind: str, level: float, *, seed: int = 0) -> np.nd
     if kind not in DAMAGES or level < 0:
         raise ValueError(f"damage {kind!r} of level {level} is not known; expected one of {sorted(DAMAGES)} and a "
                          "level of 0 or more")
-    brain = scan != 0
-    if level == 0 or not brain.any():
+    there = scan != 0
+    if level == 0 or not there.any():
         return scan.copy()
     spoiled = DAMAGES[kind](scan, level, np.random.default_rng(seed))
-    inside = spoiled[brain]
+    inside = spoiled[there]
     result = np.zeros_like(scan)
-    result[brain] = (inside - inside.mean()) / max(float(inside.std()), 1e-6)
+    result[there] = (inside - inside.mean()) / max(float(inside.std()), 1e-6)
     return result

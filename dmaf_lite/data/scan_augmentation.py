@@ -69,7 +69,7 @@ def change_scans(change: ScanChange, images: Tensor) -> Tensor:
     inside = images != 0
     changed = images
     if change.blur.any():
-        # Means over the brain only: its edge does not fade into the background.
+        # Means over the foreground only: its edge does not fade into the background.
         share = blur(inside.to(images.dtype), change.blur).clamp(min=1e-2)
         changed = torch.where(each(change.blur.max(axis=1)) > 0, blur(images, change.blur) / share, images)
     place = ((changed - DARKEST) / (BRIGHTEST - DARKEST)).clamp(0, 1.3)

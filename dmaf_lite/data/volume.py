@@ -1,6 +1,6 @@
 """Pure functions on one 3-D array: where the head is, z-score, boxes, crops, resampling.
 
-`x > 0` is not the brain: real files hold negative voxels inside it and sometimes a negative constant
+`x > 0` is not the foreground: real files hold negative voxels inside it and sometimes a negative constant
 around it.  What is around is read from the faces of the volume, and what differs from it is foreground.
 
 Taught in lesson 01.
@@ -20,7 +20,7 @@ Box = tuple[slice, slice, slice]
 
 # Below this share of the faces, the most frequent value is no background but one grey level among many
 # (a volume cropped into the tissue).  In skull-stripped scans the share is above one half even when the
-# field of view cuts off the brain.
+# field of view cuts off the head.
 BACKGROUND_SHARE = 0.05
 COARSER = 1.05  # a grid that is coarser by more than this needs a low-pass
 
@@ -48,7 +48,7 @@ def foreground(image: np.ndarray, background: float | None = None) -> np.ndarray
     return np.ones(image.shape, bool) if background is None else image != np.asarray(background, image.dtype)
 
 
-def brain_mask(images: Mapping[str, np.ndarray] | Iterable[np.ndarray]) -> np.ndarray:
+def any_foreground(images: Mapping[str, np.ndarray] | Iterable[np.ndarray]) -> np.ndarray:
     """Where any of the given modalities differs from its own background: bool (X, Y, Z).
 
     Raises:
@@ -56,7 +56,7 @@ def brain_mask(images: Mapping[str, np.ndarray] | Iterable[np.ndarray]) -> np.nd
     """
     arrays = list(images.values() if isinstance(images, Mapping) else images)
     if not arrays:
-        raise ValueError("the brain mask needs at least one image")
+        raise ValueError("no image; expected at least one")
     return np.logical_or.reduce([foreground(image) for image in arrays])
 
 
@@ -79,7 +79,7 @@ def zscore(image: np.ndarray) -> np.ndarray:
     """z-score a whole, uncropped `image` (X, Y, Z) over its own foreground: float32, exactly 0 outside it.
 
     A modality never looks at another one, so its values do not depend on what else was acquired.
-    (The peers use the union of all four brains, which leaks the missing scans into the present ones.)
+    (The peers use the union of the foregrounds of all four, which leaks the missing scans into the present ones.)
 
     Raises:
         ValueError: No contrast in the foreground.

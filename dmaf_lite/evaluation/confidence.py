@@ -6,7 +6,7 @@ Three steps, each fitted on synthetic studies that the weights have not seen (`c
     q --expected Dice per region-->        2 sum_P q / (|P| + sum q)                  (expected.py)
     that --a line per subset and region--> what it was worth on those studies        (calibration.py)
 
-The line is needed because voxels are not independent: a tumour is missed or found as a whole.  What is promised
+The line is needed because voxels are not independent: a lesion is missed or found as a whole.  What is promised
 holds for studies like those of the calibration; `experience.py` says when a study is not like them.
 
 Taught in lesson 15.
@@ -77,7 +77,7 @@ def confidence(probabilities: np.ndarray, calibration: SubsetCalibration, spec: 
 
 
 def in_zone(label: np.ndarray, probabilities: np.ndarray, q: np.ndarray, spec: DatasetSpec) -> dict[str, Doubt]:
-    """`doubts` over the zone alone: the small chances of a million voxels of background add up to a tumour."""
+    """`doubts` over the zone alone: the small chances of a million voxels of background add up to a lesion."""
     inside = zone(probabilities)
     return doubts(label[inside], q[:, inside], spec)
 

@@ -21,7 +21,7 @@ name          seen by the network      Dice                   HD95, exactly one 
 
 The last two are for hearts: the kit's, and that of published work on MyoPS 2020, which averages over slices.
 All of them pool both directions in HD95 and count two empty sides as Dice 1 and HD95 0.  What lies outside the centre
-crop is neither predicted nor missed: a tumour there does not exist.
+crop is neither predicted nor missed: a lesion there does not exist.
 
 Not reproduced, as it is no convention: the released AdaMM tests in training mode with dropout, prints precision under
 the name sensitivity, and thresholds three sigmoids each for itself.  Published code measures in voxels; here it is mm,

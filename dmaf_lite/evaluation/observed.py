@@ -24,7 +24,7 @@ MOST_VOXELS = 20_000  # of one study that are kept: 15 subsets x 4 classes x 2 b
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """One study with its truth, in all of its subsets, where any subset sees a chance of tumour.
+    """One study with its truth, in all of its subsets, where any subset sees a chance of a class other than background.
 
     Attributes:
         masks: The S subsets.

@@ -1,8 +1,8 @@
 """Do probabilities keep their word?  Reliability, calibration error, and the scaling that mends them.
 
-A voxel that is given 0.8 for "tumour" should be tumour in 8 of 10 cases.  Nearly all voxels of a head are far from
-any tumour and are right for nothing; counted in, they make every network look well calibrated.  So everything here
-looks at the **zone** only: voxels to which the network gives some chance of tumour.
+A voxel that is given 0.8 for "lesion" should be lesion in 8 of 10 cases.  Nearly all voxels of a study are far from
+any lesion and are right for nothing; counted in, they make every network look well calibrated.  So everything here
+looks at the **zone** only: voxels to which the network gives some chance of a class other than background.
 
 Scaling: q = softmax(s log p + b), one slope s and one bias per class, fitted by maximum likelihood.  One number more
 than temperature scaling (Guo et al. 2017) per class; regions that are nested stay so, because they are still sums of

@@ -113,7 +113,12 @@ def _finish(matrix: Matrix, args: argparse.Namespace) -> int:
     if args.ship:
         name, target = args.ship
         run = matrix.run(matrix.settings.run(name))
-        ship_weights(run.weights, pd.read_parquet(run.folder / "rows.parquet"), target)
+        rows = pd.read_parquet(run.folder / "rows.parquet")
+        layout = matrix.cohort.layout
+        measured = f"{layout.synthetic} (synthetic); its Dice says nothing about patients" if layout.synthetic else \
+            f"{layout.name}, {rows['case'].nunique()} cases that the weights have not seen"
+        ship_weights(run.weights, rows[rows["choice"] == "last"] if ON_TEST in set(rows["choice"]) else rows, target,
+                     data=measured)
     data = "synthetic phantoms" if matrix.synthetic else matrix.cohort.layout.name
     for (variant, rates, choice), group in small.groupby(["variant", "rates", "choice"], sort=False):
         if "fold" in group:  # every case is in one fold: a table of all patients

@@ -7,9 +7,9 @@ For one study, with p the probabilities, y the one-hot label, V voxels, K classe
     w_c = 1 - N_c / V, \qquad \mathrm{WCE} = -\tfrac1V \sum_v \sum_c w_c\, y_{c,v} \ln p_{c,v}, \qquad
     \mathrm{DL} = 1 - \tfrac1K \sum_c \frac{2 \sum_v p_{c,v} y_{c,v}}{\sum_v p_{c,v} + N_c + 10^{-7}}
 
-That is the published form, and the functions' default.  In a crop without tumour it is blind: w_0 = 0 there, and
-the Dice of an absent class has no gradient, so nothing is said against inventing a tumour.  Long trainings
-live with it; a short one on small crops does not (whole-tumour precision 0.3 on the phantom).  Ours, and the
+That is the published form, and the functions' default.  In a crop without a target it is blind: w_0 = 0 there, and
+the Dice of an absent class has no gradient, so nothing is said against inventing one.  Long trainings
+live with it; a short one on small crops does not (whole-tumour precision 0.3 on the brain phantom).  Ours, and the
 objectives' default (`PlainSettings`): no class weights, and 1 added to numerator and denominator of the Dice.
 
 Ours, too: the logarithm comes from a log-softmax, so that a confident error keeps its gradient.  The published codes
@@ -181,7 +181,7 @@ class PlainSettings:
     Attributes:
         clip: Floor of the probabilities inside the logarithm; None is the stable form (ours), 0.005 the published.
         weighting: Class weights of the cross-entropy: ``"none"`` (ours) or ``"rarity"``, the published 1 - N_c / V.
-        smooth: Of the Dice; 1 (ours) also judges crops without tumour, 0 is the published form.
+        smooth: Of the Dice; 1 (ours) also judges crops without a target, 0 is the published form.
     """
 
     clip: float | None = None

@@ -48,7 +48,7 @@ from dmaf_lite import figures
 from dmaf_lite.data import missing
 from dmaf_lite.data.case import load_case
 from dmaf_lite.data.cohort import LAYOUTS, Cohort, files_in_folder, find_cases, prepare_cohort
-from dmaf_lite.data.volume import background_value, bounding_box, brain_mask, crop_to, foreground, zscore
+from dmaf_lite.data.volume import any_foreground, background_value, bounding_box, crop_to, foreground, zscore
 from dmaf_lite.figures.planes import to_lps
 from dmaf_lite.lessons import recipes
 from dmaf_lite.lessons.artifacts import data_folder, load_or_make
@@ -106,7 +106,7 @@ def place(affine, voxels):
 
 
 case = load_case(files, spec=BRATS, labels=LAYOUTS[layout].labels)
-tumour, brain = np.argwhere(case.label > 0), np.argwhere(brain_mask(case.images))
+tumour, brain = np.argwhere(case.label > 0), np.argwhere(any_foreground(case.images))
 offset = (place(case.affine, tumour) - place(case.affine, brain))[0]
 print(f"one step along the first axis moves {case.affine[0, 0]:+.1f} mm to the right")
 print(f"the tumour lies {abs(offset):.0f} mm to the {'right' if offset > 0 else 'left'} of the middle of the brain")
@@ -234,7 +234,7 @@ own = foreground(short["FLAIR"])
 top = np.flatnonzero(own.any(axis=(0, 1)))[-1]
 short["FLAIR"][:, :, top - round(20 / case.spacing[2]):] = background_value(flair)  # the upper 20 mm
 own = foreground(short["FLAIR"])
-rows = {"own foreground": own, "union with T1ce": brain_mask([short["FLAIR"], short["T1ce"]])}
+rows = {"own foreground": own, "union with T1ce": any_foreground([short["FLAIR"], short["T1ce"]])}
 for name, mask in rows.items():
     values = short["FLAIR"][mask]
     print(f"{name:16s} mean {values.mean():7.2f}, deviation {values.std():6.2f}")
@@ -259,7 +259,7 @@ for images in (short, without):
 # Most of the volume is air. We keep the bounding box of what is there, but never less than a training crop.
 
 # %%
-box = bounding_box(brain_mask(case.images), minimum=crop)
+box = bounding_box(any_foreground(case.images), minimum=crop)
 head = crop_to(flair, box)
 print("volume", flair.shape, "-> box", head.shape, f"= {head.size / flair.size:.0%} of the voxels")
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from tiny import lps_affine, tiny_images
 
 from dmaf_lite.data.volume import (
+    any_foreground,
     background_value,
     bounding_box,
-    brain_mask,
     crop_to,
     foreground,
     overlap,
@@ -52,12 +52,12 @@ def test_a_volume_without_background_is_all_foreground():
     assert background_value(image) is None and foreground(image).all()
 
 
-def test_brain_mask_is_where_any_modality_differs():
+def test_any_foreground_is_where_any_modality_differs():
     a, b = np.zeros((2, 6, 6, 6))
     a[2, 2, 2], b[4, 4, 4] = 5, -5
-    assert np.argwhere(brain_mask({"FLAIR": a, "T2": b})).tolist() == [[2, 2, 2], [4, 4, 4]]
+    assert np.argwhere(any_foreground({"FLAIR": a, "T2": b})).tolist() == [[2, 2, 2], [4, 4, 4]]
     with pytest.raises(ValueError, match="at least one"):
-        brain_mask({})
+        any_foreground({})
 
 
 @given(st.floats(0.1, 20), st.floats(-500, 500), st.integers(0, 5))
