@@ -124,7 +124,8 @@ def _finish(matrix: Matrix, args: argparse.Namespace) -> int:
         if "fold" in group:  # every case is in one fold: a table of all patients
             group = group.assign(run=[f"seed {seed}" for seed in group["seed"]])
         table = markdown(subset_table(group, "dice", spec=matrix.cohort.spec))
-        print(f"\n{variant}, {rates}, {choice} weights, Dice on {data}\n\n{table}")
+        which = f"{variant}, {rates}" + (f", {choice}" if small["choice"].nunique() > 1 else "")
+        print(f"\n{which}, Dice on {data}\n\n{table}")
     if matrix.settings.protocol != "split" and len(small):
         lines = region_intervals(small)
         lines.index = [f"{variant}, {rates}, {choice}" for variant, rates, choice in lines.index]
