@@ -26,7 +26,7 @@ def write_report(folder: Path) -> str:
     found = json.loads((folder / "benchmarks.json").read_text())
     text = render(found)
     write_text(folder / "benchmarks.md", text)
-    figure(found["results"], folder / "benchmarks.png")
+    figure(found, folder / "benchmarks.png")
     return text
 
 
@@ -44,10 +44,12 @@ def render(found: dict[str, Any]) -> str:
         "\n## Reading crops\n", *apart(results, "loading"), loading_table(results),
         *(["\n## A busy machine\n", *apart(results, "busy"), busy_table(results)] if of(results, "busy") else []),
         "\n## How cost grows\n",
-        "![Seconds a step against crop, batch and scans; seconds a window against the subsets](benchmarks.png)\n",
+        "![Seconds a step against crop, batch and scans, with the counted limit; seconds a window against the subsets]"
+        "(benchmarks.png)\n",
+        "Dashed: the operations of the step, counted, at the speed of a large matrix product on the same machine.\n",
     ]
     if "cuda" not in {r.get("device") for r in results}:
-        parts.append("\nOn a GPU: open. Nothing here was measured on one.\n")
+        parts.append("\nOn a GPU: [gpu.md](gpu.md), measured by `benchmarks/gpu.py`.\n")
     return "\n".join(parts)
 
 
@@ -142,12 +144,16 @@ def busy_table(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def figure(results: Sequence[Result], path: Path) -> None:
-    """How the cost of a step grows with crop, batch and scans, and that of a window with the subsets."""
+def figure(found: dict[str, Any], path: Path) -> None:
+    """How the cost of a step grows with crop, batch and scans, and that of a window with the subsets.
+
+    Beside a step the counted limit: its floating-point operations at the speed of a large matrix product.
+    """
     import matplotlib.pyplot as plt
 
     from dmaf_lite.figures.style import style
 
+    results = found["results"]
     steps = [r for r in of(results, "step") if r["method"] == "dmaf_net + dmaf" and "error" not in r
              and not r["compile"] and r["preset"] == "lite"]
     half = [r for r in steps if r["precision"] == "bfloat16"] or steps
@@ -163,8 +169,13 @@ def figure(results: Sequence[Result], path: Path) -> None:
         fig, axes = plt.subplots(1, 4, figsize=(11, 2.6), layout="constrained")
         for ax, (label, key, rows) in zip(axes, panels, strict=True):
             rows = sorted(rows, key=lambda r: r[key])
-            ax.plot([r[key] for r in rows], [r["seconds"] for r in rows], "o-")
+            ax.plot([r[key] for r in rows], [r["seconds"] for r in rows], "o-", label="measured")
+            if rows and all("gflop" in r for r in rows):
+                roofs = [found["machine"][f"matrix_product_{r['precision']}_gflops"] for r in rows]
+                limit = [r["gflop"] / top for r, top in zip(rows, roofs, strict=True)]
+                ax.plot([r[key] for r in rows], limit, "--", label="counted limit")
             ax.set(xlabel=label, ylim=(0, None))
         axes[0].set_ylabel("seconds")
-        fig.savefig(path, dpi=110)
+        axes[0].legend()
+        fig.savefig(path, dpi=160)
         plt.close(fig)
