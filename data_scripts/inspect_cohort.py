@@ -23,6 +23,7 @@ from dmaf_lite.data.inventory import BOX_SHARE, CaseRecord, inspect_found
 from dmaf_lite.data.layouts import LAYOUTS
 from dmaf_lite.data.nifti import CaseError
 from dmaf_lite.data.overlap import fingerprints, overlaps
+from dmaf_lite.data.splits import patient_of
 
 
 def summary(records: list[CaseRecord]) -> str:
@@ -36,6 +37,14 @@ def summary(records: list[CaseRecord]) -> str:
               for what, count in Counter(r.modalities for r in good).most_common()]
     lines += [f"  {count:5d} cases of {' x '.join(map(str, size))} voxels of {' x '.join(f'{s:g}' for s in spacing)} mm"
               for (size, spacing), count in Counter((r.shape, r.spacing) for r in good).most_common(8)]
+    visits: dict[str, list[str]] = {}
+    for r in records:
+        visits.setdefault(patient_of(r.name), []).append(r.name)
+    several = [f"{patient} ({', '.join(names)})" for patient, names in visits.items() if len(names) > 1]
+    if several:
+        more = f" and {len(several) - 3} more" if len(several) > 3 else ""
+        lines.append(f"{len(several)} patients with several studies, which a split keeps together: "
+                     f"{'; '.join(several[:3])}{more}")
     lines += [f"warning {r.name}: {text}" for r in records for text in r.warnings]
     lines += [f"problem {r.name}: {r.problem}" for r in records if r.problem]
     return "\n".join(lines)

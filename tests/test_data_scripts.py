@@ -55,6 +55,15 @@ def test_inspect_counts_the_cohort_and_tells_the_odd_and_the_bad(tmp_path, capsy
     assert len((tmp_path / "i.csv").read_text().splitlines()) == 5
 
 
+def test_inspect_names_the_patients_with_several_studies(tmp_path, capsys):
+    for name in ("UCSF-PDGM-0004", "UCSF-PDGM-0005", "UCSF-PDGM-0004_FU003d"):
+        write_tiny_case(tmp_path, name, "ucsf_pdgm")
+    assert load_script("inspect_cohort").main([str(tmp_path), "--layout", "ucsf_pdgm"]) == 0
+    said = capsys.readouterr().out
+    assert "1 patients with several studies" in said
+    assert "UCSF-PDGM-0004 (UCSF-PDGM-0004, UCSF-PDGM-0004_FU003d)" in said
+
+
 def test_inspect_reads_every_voxel_only_if_asked(tmp_path, capsys):
     folder = write_tiny_case(tmp_path, "BraTS20_Training_001")
     path = folder / "BraTS20_Training_001_t2.nii.gz"
