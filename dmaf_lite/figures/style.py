@@ -71,15 +71,22 @@ def show(fig: Figure, *, alt: str) -> None:
     plt.close(fig)
 
 
-def png(fig: Figure) -> bytes:
-    """A figure as PNG of at most 256 colours: sharp at the full width of a page, and small in a notebook."""
+def png(fig: Figure, *, dpi: float | None = None, tight: bool = True) -> bytes:
+    """A figure as PNG of at most 256 colours: a third of the size, and the eye sees no difference.
+
+    Args:
+        fig: The figure.
+        dpi: Pixels per inch; default as everywhere in the kit.
+        tight: Cut empty edges off; without it, what lies at a share of the figure lies there in the picture.
+    """
     from io import BytesIO
 
     from PIL import Image
 
     drawn, packed = BytesIO(), BytesIO()
     with style():
-        fig.savefig(drawn, format="png", bbox_inches="tight")
+        fig.savefig(drawn, format="png", dpi=RC["savefig.dpi"] if dpi is None else dpi,
+                    bbox_inches="tight" if tight else None)
     image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     image.save(packed, format="png", optimize=True)
     return packed.getvalue()

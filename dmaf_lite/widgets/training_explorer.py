@@ -10,10 +10,11 @@ from pathlib import Path
 import ipywidgets as W
 
 from dmaf_lite.figures.explorers import STATES, TERMS, explored_training
+from dmaf_lite.figures.style import png
 from dmaf_lite.widgets.desk import in_background
 from dmaf_lite.widgets.parts import text
 from dmaf_lite.widgets.picture import Picture
-from dmaf_lite.widgets.static import DRAWING, Pictured, figure_png
+from dmaf_lite.widgets.static import DRAWING, Pictured
 
 SHARP = 110  # dots per inch of the live picture
 PATIENCE = 2.0  # seconds between two looks at a running training
@@ -110,7 +111,7 @@ class TrainingExplorer(Pictured, W.VBox):
         with DRAWING:
             fig = self.figure()
             with self.picture.hold_sync():
-                self.picture.png = figure_png(fig, dpi=SHARP)
+                self.picture.png = png(fig, dpi=SHARP, tight=False)
                 self.picture.alt = self.describe()
             self._panels = [self._panel(ax) for ax in fig.axes]
         self.status.value = text(f"{escape(self.folder.name)}: {len(self.rows)} logged rows, up to step "
