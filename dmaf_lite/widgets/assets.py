@@ -10,7 +10,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent / "page"
 # In this order: each uses what stands before it.
-PARTS = ("volume", "dom", "paint", "plane", "panel", "tiles", "bad", "solid", "explorer")
+PARTS = ("volume", "dom", "paint", "plane", "panel", "tiles", "bad", "solid", "views", "tools", "guess",
+         "keys", "explorer")
 
 
 @cache

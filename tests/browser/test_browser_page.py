@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Iterator
 
 import pytest
 from driver import Browser, is_blank
+from timing import MainThread, p95
 
 from dmaf_lite.lessons.application.library import SHIPPED
 
 pytestmark = pytest.mark.browser
 
-# Targets on two free cores, in ms; measured numbers are printed beside them, since other machines are busy.
-SLICE, TOGGLE, FAR_TOO_SLOW = 33, 50, 1000
+# Targets in ms, and pictures a second with a held key. Asserted in processor time of the page's main thread: the
+# quicker quarter has to hold it, others may take longer where other programs disturb. What the clock says is printed.
+STEP, TOGGLE, HELD, ROOM = 33, 50, 30, 3
 VIEWS = ".dmaf-x-view:not([hidden]) canvas"
-# Milliseconds from a key to the frame after the picture has been painted.
-TIME = """async ([keys]) => {
-  const times = []
-  for (const key of keys) {
-    const start = performance.now()
+PAINTED = """() => new Promise(done => requestAnimationFrame(() => {
+  const after = new MessageChannel()
+  after.port1.onmessage = done
+  after.port2.postMessage(0) }))"""
+PRESS = "key => { document.body.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true})) }"
+# A key held for a second: how many pictures were painted, and in how many milliseconds.
+HOLD = """async key => {
+  const canvas = document.querySelector('.dmaf-x-view canvas'), start = performance.now()
+  let seen = '', pictures = 0
+  while (performance.now() - start < 1000) {
     document.body.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}))
     await new Promise(done => requestAnimationFrame(done))
-    times.push(performance.now() - start)
+    const now = canvas.getAttribute('aria-label')
+    if (now !== seen) { pictures += 1; seen = now }
   }
-  return times
+  return [pictures, performance.now() - start]
 }"""
 PIXELS = """selector => [...document.querySelectorAll(selector)].map(c => {
   const { buffer } = c.getContext('2d').getImageData(0, 0, c.width, c.height).data
@@ -145,6 +154,41 @@ def test_slices_window_zoom_pan_and_cross_hair(page) -> None:
     page.keyboard.press("m")
 
 
+def test_fingers_swipe_tap_and_pinch(page) -> None:
+    touch = page.context.new_cdp_session(page)
+    touch.send("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 2})
+    box = page.locator(VIEWS).first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    def fingers(*places: list[tuple[float, float]]) -> None:
+        """Put fingers down at the first places, move them through the others, and lift them."""
+        for i, points in enumerate(places):
+            touch.send("Input.dispatchTouchEvent", {"type": "touchMove" if i else "touchStart", "touchPoints": [
+                {"x": px, "y": py, "id": n} for n, (px, py) in enumerate(points)]})
+        touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        settle(page)
+    def axial_slice() -> int:
+        return int(page.locator(VIEWS).first.get_attribute("aria-label").split("axial slice ")[1].split(",")[0])
+    def at_cross_hair() -> str:
+        return page.locator(".dmaf-x-readout").inner_text()
+    before = axial_slice()
+    fingers(*([(x, y - step)] for step in (0, 20, 40, 60)))
+    assert axial_slice() == before + 5, "60 pixels of a finger are five slices"
+    read = at_cross_hair()
+    fingers([(x - 30, y - 20)])
+    assert at_cross_hair() != read and axial_slice() == before + 5, "a tap moves the cross-hair"
+    whole = page.evaluate(PIXELS, VIEWS)
+    # Two fingers about the middle of a place: what lies there stays there, so a tap on it reads the same voxel.
+    px, py = x + 25, y + 15
+    fingers([(px, py)])
+    read = at_cross_hair()
+    fingers(*([(px - apart, py), (px + apart, py)] for apart in (20, 30, 40, 60)))
+    assert page.evaluate(PIXELS, VIEWS) != whole and axial_slice() == before + 5, "a pinch zooms, and moves no slice"
+    fingers([(px, py)])
+    assert at_cross_hair() == read
+    assert page.evaluate("() => visualViewport.scale") == 1, "the page itself is not zoomed"
+    touch.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
 def test_all_scans_outlines_classes_and_differences(page) -> None:
     page.keyboard.press("g")
     settle(page)
@@ -214,9 +258,43 @@ def test_a_picture_is_saved_with_its_words(page) -> None:
     assert path.read_bytes()[:4] == b"\x89PNG" and waiting.value.suggested_filename.endswith("_1111.png")
 
 
-def test_it_is_quick(page) -> None:
-    for what, keys, target in (("slice", ["ArrowUp"] * 20 + ["ArrowDown"] * 20, SLICE), ("toggle", ["2"] * 12, TOGGLE)):
-        times = page.evaluate(TIME, [keys])
-        p95 = statistics.quantiles(times, n=20, method="inclusive")[-1]
-        print(f"\n{what}: median {statistics.median(times):.0f} ms, p95 {p95:.0f} ms (target {target} ms)")
-        assert p95 < FAR_TOO_SLOW
+def test_slices_window_zoom_and_toggles_are_quick(page) -> None:
+    thread, box = MainThread(page), page.locator(VIEWS).first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    def keys(*names: str):
+        return [lambda name=name: page.evaluate(PRESS, name) for name in names]
+    steps = {"slice": (keys(*["ArrowUp"] * 20, *["ArrowDown"] * 20), STEP),
+             "zoom": (keys(*["+"] * 10, *["-"] * 10), STEP),
+             "window": ([lambda d=d: page.mouse.move(x + d, y + d) for d in range(5, 105, 5)], STEP),
+             "toggle": (keys(*["2"] * 20), TOGGLE)}
+    slow = []
+    for what, (acts, target) in steps.items():
+        if what == "window":
+            page.mouse.move(x, y)
+            page.mouse.down()
+        settle(page)
+        spent, seen = [], []
+        for act in acts:
+            before, start = thread.seconds(), time.monotonic()
+            act()
+            page.evaluate(PAINTED)
+            seen.append(1000 * (time.monotonic() - start))
+            spent.append(1000 * (thread.seconds() - before))
+        page.mouse.up()
+        undisturbed = statistics.quantiles(spent, n=4)[0]
+        print(f"\n{what}: {undisturbed:.0f} ms of processor time, p95 {p95(spent):.0f} ms; by the clock, with the way "
+              f"from the test to the page, p95 {p95(seen):.0f} ms (target {target} ms)")
+        if undisturbed > target or p95(spent) > ROOM * target:
+            slow.append(what)
+    assert slow == []
+
+
+def test_a_held_key_shows_every_slice(page) -> None:
+    thread = MainThread(page)
+    page.evaluate(HOLD, "ArrowUp")
+    before = thread.seconds()
+    pictures, ms = page.evaluate(HOLD, "ArrowDown")
+    spent = thread.seconds() - before
+    print(f"\nheld key: {pictures / ms * 1000:.0f} pictures a second, {pictures / spent:.0f} in a second of processor "
+          f"time (target {HELD})")
+    assert pictures / spent * ROOM > HELD and pictures > 1

@@ -6,7 +6,7 @@ const KINDS = { noise: ["noise", "standard deviations"], bias: ["uneven brightne
 /** The panel. `give.degrade({scan, kind, level, key})` and `give.answer(key)` promise answers. `view()` is how slices are shown. */
 function makeBadScan(scene, give, view) {
   const given = scene.modalities.filter((_, i) => scene.given[i]);
-  let scan = given[0], kind = "noise", level = 0, key = "", asking = null, wanted = null, now = null, without = null;
+  let scan = given[0], kind = "noise", level = 0, key = "", asking = null, wanted = null, now = null, without = null, problem = "";
   const curves = new Map(); // "scan/kind" -> Map(level -> header)
   const title = make("p.says", { role: "status" });
   const slider = make("input.range", { type: "range", min: 0, max: 3, step: 0.25, value: 0, "aria-label": "how bad",
@@ -39,6 +39,7 @@ function makeBadScan(scene, give, view) {
     while (wanted) {
       const request = (asking = wanted);
       wanted = null;
+      problem = "";
       root.classList.add("dmaf-x-stale");
       try {
         const alone = [...request.key].map((is, i) => (i === scene.modalities.indexOf(request.scan) ? "0" : is)).join("");
@@ -49,8 +50,8 @@ function makeBadScan(scene, give, view) {
           if (request.level === 0 || !curve().has(0)) { if (request.level) wanted ??= { ...request, level: 0 }; }
           [now, without] = [request.level === level ? answer : now, other];
         }
-      } catch (error) { title.textContent = String(error.message ?? error); wanted = null; }
-      if (!wanted && now && curve().get(level) === undefined) wanted = { scan, kind, level, key };
+      } catch (error) { problem = `No answer: ${error.message}.`; wanted = null; }
+      if (!wanted && !problem && now && curve().get(level) === undefined) wanted = { scan, kind, level, key };
       draw();
     }
     asking = null;
@@ -84,6 +85,7 @@ function makeBadScan(scene, give, view) {
   }
   function words() {
     const here = curve().get(level), fresh = curve().get(0);
+    if (problem) { title.textContent = problem; return; }
     if (!here || !without) { title.textContent = without || !here ? "" : "There is no other scan to go on with."; return; }
     const [kept, out] = [score(here), score(without.header)], sure = (h) => mean(Object.values(h.expected));
     const weight = (h) => h.mean_weights && mean(h.mean_weights.map((row) => row[index()]));

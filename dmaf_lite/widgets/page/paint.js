@@ -10,8 +10,22 @@ const viridis = (t) => {
   return VIRIDIS[i].map((c, k) => Math.round(c + (VIRIDIS[i + 1][k] - c) * (at - i)));
 };
 
-const scratch = () => { const c = document.createElement("canvas"); return [c, c.getContext("2d")]; };
-const [greyCanvas, greyContext] = scratch(), [overCanvas, overContext] = scratch();
+/** A colour and its alpha (0 to 255) as one number, as a picture's memory has it. */
+const packed = ([r, g, b], alpha = 255) => ((alpha << 24) | (b << 16) | (g << 8) | r) >>> 0;
+
+// Sheets on which slices are prepared, one a size: nothing is allocated while one moves through a study.
+const sheets = new Map();
+function sheet(width, height) {
+  const size = `${width} ${height}`;
+  if (!sheets.has(size)) {
+    if (sheets.size > 12) sheets.clear(); // of studies that have been closed
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [width, height];
+    const context = canvas.getContext("2d"), image = context.createImageData(width, height);
+    sheets.set(size, { canvas, context, image, pixels: new Uint32Array(image.data.buffer) });
+  }
+  return sheets.get(size);
+}
 
 /** Where a slice lies in a canvas: pixels per voxel, and the corner, for a box of voxels [c0, c1, r0, r1]. */
 function fit(canvas, spacing, axis, [c0, c1, r0, r1], { zoom = 1, pan = [0, 0], margin = 0 } = {}) {
@@ -24,63 +38,77 @@ function fit(canvas, spacing, axis, [c0, c1, r0, r1], { zoom = 1, pan = [0, 0], 
 }
 
 /** Bytes through a window into a grey picture, enlarged smoothly; background stays darker than any tissue. */
-function paintGrey(context, slice, [low, high], place) {
-  const { width, height, data } = slice, image = greyContext.createImageData(width, height), out = image.data;
-  const k = 240 / Math.max(high - low, 1);
-  for (let i = 0, o = 0; i < data.length; i++, o += 4) {
-    const g = data[i] ? Math.min(Math.max((data[i] - low) * k + 15, 15), 255) : 0;
-    out[o] = out[o + 1] = out[o + 2] = g;
-    out[o + 3] = 255;
-  }
-  put(greyCanvas, greyContext, image, width, height);
+function paintGrey(context, { width, height, data }, [low, high], place) {
+  const k = 240 / Math.max(high - low, 1), table = new Uint32Array(256);
+  for (let v = 0; v < 256; v++) table[v] = packed(Array(3).fill(v ? Math.min(Math.max((v - low) * k + 15, 15), 255) : 0));
+  const on = sheet(width, height), { pixels } = on;
+  for (let i = 0; i < data.length; i++) pixels[i] = table[data[i]];
   context.imageSmoothingEnabled = true;
-  context.imageSmoothingQuality = "high";
-  context.drawImage(greyCanvas, place.x, place.y, width * place.kx, height * place.ky);
+  context.imageSmoothingQuality = place.kx < 0.75 ? "medium" : "low"; // the better ones take longer, and are not seen
+  lay(context, on, place);
 }
 
-/** Colours over a slice: `colour(i)` gives [r, g, b, alpha 0 to 255] or nothing; voxels keep their edges. */
+/** Colours over a slice: `colour(i)` gives what `packed` gives, or 0; voxels keep their edges. */
 function paintOver(context, { width, height }, place, colour) {
-  const image = overContext.createImageData(width, height), out = image.data;
-  for (let i = 0, n = width * height; i < n; i++) {
-    const c = colour(i);
-    if (c) { out[4 * i] = c[0]; out[4 * i + 1] = c[1]; out[4 * i + 2] = c[2]; out[4 * i + 3] = c[3]; }
-  }
-  put(overCanvas, overContext, image, width, height);
+  const on = sheet(width, height), { pixels } = on;
+  for (let i = 0; i < pixels.length; i++) pixels[i] = colour(i);
   context.imageSmoothingEnabled = false;
-  context.drawImage(overCanvas, place.x, place.y, width * place.kx, height * place.ky);
+  lay(context, on, place);
 }
 
-function put(canvas, context, image, width, height) {
-  if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
-  context.putImageData(image, 0, 0);
+function lay(context, { canvas, context: own, image }, place) {
+  own.putImageData(image, 0, 0);
+  context.drawImage(canvas, place.x, place.y, canvas.width * place.kx, canvas.height * place.ky);
 }
 
-/** The borders of each class as lines, with a dark edge, so that they are seen on any grey and by any eye. */
-function paintBorders(context, { width, height, data }, place, colours, { shown = () => true, thick = 1.5, dash = [] } = {}) {
-  const paths = new Map();
-  const line = (label, x0, y0, x1, y1) => {
-    if (!label || !shown(label)) return;
-    if (!paths.has(label)) paths.set(label, new Path2D());
-    const path = paths.get(label);
-    path.moveTo(place.x + x0 * place.kx, place.y + y0 * place.ky);
-    path.lineTo(place.x + x1 * place.kx, place.y + y1 * place.ky);
+/** The borders of each class as lines, with a dark edge, so that they are seen on any grey and by any eye.
+ *  They are set as pixels, and not stroked: a browser without a graphics card would take five times as long. */
+function drawBorders({ pixels, canvas: { width, height } }, slice, place, colours, { shown, thick, dash = 0 }) {
+  const parts = bordersOf(slice).filter(([label]) => shown(label)).flatMap(([label, x0, y0, x1, y1]) => {
+    const [left, right] = [x0, x1].map((x) => Math.round(place.x + x * place.kx)), [top, bottom] = [y0, y1].map((y) => Math.round(place.y + y * place.ky));
+    return (dash ? dashes(left, top, right, bottom, dash) : [[left, top, right, bottom]]).map((part) => [label, part]);
+  });
+  const fill = (wide, value) => { // `value(label)` is packed
+    const before = wide >> 1;
+    for (const [label, [left, top, right, bottom]] of parts) {
+      const [x0, x1] = [Math.max(left - before, 0), Math.min(right - before + wide, width)], y1 = Math.min(bottom - before + wide, height);
+      for (let y = Math.max(top - before, 0); y < y1 && x0 < x1; y++) pixels.fill(value(label), y * width + x0, y * width + x1);
+    }
   };
-  for (let r = 0; r <= height; r++) for (let c = 0; c <= width; c++) {
-    const here = r < height && c < width ? data[r * width + c] : 0;
-    const above = r > 0 && c < width ? data[(r - 1) * width + c] : 0;
-    const left = c > 0 && r < height ? data[r * width + c - 1] : 0;
-    if (here !== above) line(Math.max(here, above), c, r, c + 1, r);
-    if (here !== left) line(Math.max(here, left), c, r, c, r + 1);
+  fill(thick + 2, () => packed([0, 0, 0], 166));
+  fill(thick, (label) => packed(colours[label]));
+}
+
+/** A line along a row or column in dashes; they lie where they lie in the picture, so that those of neighbours meet. */
+function dashes(left, top, right, bottom, dash) {
+  const across = right > left, [from, to] = across ? [left, right] : [top, bottom], parts = [];
+  for (let at = Math.floor(from / (2 * dash)) * 2 * dash; at < to; at += 2 * dash) {
+    const [a, b] = [Math.max(at, from), Math.min(at + dash, to)];
+    if (b > a) parts.push(across ? [a, top, b, bottom] : [left, a, right, b]);
   }
-  context.save();
-  context.lineCap = "round";
-  context.setLineDash(dash);
-  for (const [label, path] of paths) for (const [style, width] of [["rgba(0,0,0,.65)", thick + 2], [colours[label], thick]]) {
-    context.strokeStyle = style;
-    context.lineWidth = width;
-    context.stroke(path);
+  return parts;
+}
+
+/** Where labels meet, as straight lines [label, x0, y0, x1, y1], as long as they go: the larger of two labels has the border. */
+function bordersOf({ width, height, data }) {
+  const lines = [];
+  const run = (n, at, line) => { // the steps of one row or column of edges; `at(i)` is the label at one
+    for (let i = 0, from = 0, last = 0; i <= n; i++) {
+      const label = i < n ? at(i) : 0;
+      if (label === last) continue;
+      if (last) lines.push([last, ...line(from, i)]);
+      [from, last] = [i, label];
+    }
+  };
+  const edge = (a, b) => (a === b ? 0 : Math.max(a, b));
+  for (let r = 0; r <= height; r++) {
+    const [above, here] = [(r - 1) * width, r * width];
+    run(width, (c) => edge(r ? data[above + c] : 0, r < height ? data[here + c] : 0), (c0, c1) => [c0, r, c1, r]);
   }
-  context.restore();
+  for (let c = 0; c <= width; c++) {
+    run(height, (r) => edge(c ? data[r * width + c - 1] : 0, c < width ? data[r * width + c] : 0), (r0, r1) => [c, r0, c, r1]);
+  }
+  return lines;
 }
 
 /** Everything of one view: `look` says what is shown, see explorer.js. Returns where the slice lies. */
@@ -92,25 +120,29 @@ function paintSlice(canvas, axis, index, box, look, frame = {}) {
   const grey = cut(look.scan, axis, index);
   paintGrey(context, grey, look.window, place);
   const label = look.label && cut(look.label, axis, index).data;
-  const alpha = Math.round(255 * look.opacity), colours = look.rgb;
+  const alpha = Math.round(255 * look.opacity);
   if (look.map) {
-    const values = cut(look.map, axis, index).data, table = Array.from({ length: 256 }, (_, v) =>
-      [...viridis((v - look.mapEnds[0]) / (look.mapEnds[1] - look.mapEnds[0])), 235]);
-    paintOver(context, grey, place, (i) => grey.data[i] && table[values[i]]);
+    const values = cut(look.map, axis, index).data, [low, high] = look.mapEnds;
+    const table = Uint32Array.from({ length: 256 }, (_, v) => packed(viridis((v - low) / (high - low)), 235));
+    paintOver(context, grey, place, (i) => (grey.data[i] ? table[values[i]] : 0));
   } else if (look.base && label) {
-    const base = cut(look.base, axis, index).data;
-    paintOver(context, grey, place, (i) => label[i] === base[i] ? null
-      : [...(!label[i] ? LOST : !base[i] ? GAINED : OTHER), Math.max(alpha, 150)]);
+    const base = cut(look.base, axis, index).data, [lost, gained, other] = [LOST, GAINED, OTHER].map((c) => packed(c, Math.max(alpha, 150)));
+    paintOver(context, grey, place, (i) => (label[i] === base[i] ? 0 : !label[i] ? lost : !base[i] ? gained : other));
   } else if (label && alpha && !look.outlined) {
-    paintOver(context, grey, place, (i) => label[i] && look.shown(label[i]) ? [...colours[label[i]], alpha] : null);
+    const table = look.rgb.map((colour, c) => (c && look.shown(c) ? packed(colour, alpha) : 0));
+    paintOver(context, grey, place, (i) => table[label[i]]);
   }
-  if (label && !look.base && look.borders) {
-    paintBorders(context, { ...grey, data: label }, place, look.colours, { shown: look.shown, thick: look.outlined ? 2 : 1.2 });
-  }
-  if (look.reference) {
-    const white = look.colours.map(() => "#ffffff");
-    paintBorders(context, { ...grey, data: cut(look.reference, axis, index).data }, place, white,
-      { shown: look.shown, thick: 1.2, dash: [4, 3] });
+  const line = Math.round(canvas.ratio ?? 1), own = label && !look.base && look.borders;
+  if (own || look.reference) {
+    const ink = sheet(canvas.width, canvas.height), { shown } = look;
+    ink.pixels.fill(0);
+    if (own) drawBorders(ink, { ...grey, data: label }, place, look.rgb, { shown, thick: look.outlined ? 2 * line : line });
+    if (look.reference) {
+      const white = look.rgb.map(() => [255, 255, 255]);
+      drawBorders(ink, { ...grey, data: cut(look.reference, axis, index).data }, place, white, { shown, thick: line, dash: 4 * line });
+    }
+    context.imageSmoothingEnabled = false;
+    lay(context, ink, { x: 0, y: 0, kx: 1, ky: 1 });
   }
   return place;
 }

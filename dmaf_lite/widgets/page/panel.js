@@ -10,7 +10,7 @@ function scores(answer, scene) {
 function barsPanel(scene, shown, full, largest) {
   if (!shown) return [];
   const now = scores(shown, scene), best = full && scores(full, scene);
-  const alike = !scene.reference && full && full !== shown ? agreement(shown.volumes.label, full.volumes.label, scene.regions) : null;
+  const alike = !scene.reference && full && full !== shown ? (shown.alike ??= agreement(shown.volumes.label, full.volumes.label, scene.regions)) : null;
   const regions = Object.keys(scene.regions), longest = Math.max(...regions.map((region) => region.length));
   const columns = { "grid-template-columns": `max(44px, ${longest}ch) minmax(0, 1fr) auto` }; // all bars begin at one place
   const rows = regions.map((region) => {

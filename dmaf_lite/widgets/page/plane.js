@@ -4,7 +4,7 @@ const WHEEL = 40; // pixels of wheel for one slice: one notch of a mouse, a shor
 const SWIPE = 12; // pixels of a finger for one slice
 const STILL = 4; // pixels: less is a click, more is a drag
 
-/** Listen to a canvas. `acts`: go(point), slice(steps), window(dx, dy, start), pan(dx, dy), zoom(factor), measure(a, b).
+/** Listen to a canvas. `acts`: go(point), slice(steps), window(dx, dy, start), pan(dx, dy), zoom(factor, point), measure(a, b).
  *  Points are in pixels of the canvas. Returns a function that stops listening. */
 function listen(canvas, acts, tool) {
   const fingers = new Map();
@@ -36,7 +36,7 @@ function listen(canvas, acts, tool) {
       fingers.set(event.pointerId, at);
       if (pinch && fingers.size === 2) {
         const now = two();
-        acts.zoom(now.apart / Math.max(pinch.apart, 1));
+        acts.zoom(now.apart / Math.max(pinch.apart, 1), pinch.middle);
         acts.pan(now.middle[0] - pinch.middle[0], now.middle[1] - pinch.middle[1]);
         pinch = now;
         return;
@@ -66,7 +66,7 @@ function listen(canvas, acts, tool) {
     dblclick() { acts.reset?.(); },
     wheel(event) {
       event.preventDefault();
-      if (event.ctrlKey || event.metaKey) { acts.zoom(Math.exp(-event.deltaY / 300)); return; }
+      if (event.ctrlKey || event.metaKey) { acts.zoom(Math.exp(-event.deltaY / 300), point(event)); return; }
       rest -= event.deltaMode === 1 ? event.deltaY * WHEEL : event.deltaY;
       const steps = Math.trunc(rest / WHEEL);
       rest -= steps * WHEEL;

@@ -1,5 +1,7 @@
 // All subsets at once: a small picture each, dots for the scans, numbers below. One Tab stop; arrow keys walk, Enter chooses.
 
+const AT_ONCE = 3; // tiles painted in a frame: they hold up nothing that is under the hand
+
 function makeTiles(scene, keys, choose) {
   const tiles = keys.map((key) => {
     const canvas = make("canvas", { width: 150, height: 150, "aria-hidden": "true" });
@@ -31,7 +33,18 @@ function makeTiles(scene, keys, choose) {
         `${r} ${scene.reference ? `Dice ${values[r].toFixed(2)}` : `${values[r].toFixed(1)} cm³`}`).join(", ")}` : ", not computed yet"}`);
     }
   }
-  return { list, tiles, words };
+  let late = [], due = 0, paint = null;
+  /** Paint all of them anew, a few a frame; what has waited longest comes first. */
+  function paintSoon(how) {
+    paint = how;
+    late = [...late, ...tiles.filter((tile) => !late.includes(tile))];
+    due ||= requestAnimationFrame(paintSome);
+  }
+  function paintSome() {
+    late.splice(0, AT_ONCE).forEach(paint);
+    due = late.length ? requestAnimationFrame(paintSome) : 0;
+  }
+  return { list, tiles, words, paintSoon };
 }
 
 /** The square around everything that any answer calls a tumour, in columns and rows of a plane; all of it where nothing is. */

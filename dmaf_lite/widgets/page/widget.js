@@ -2,7 +2,7 @@
 
 function render({ model, el }) {
   const root = make("div.widget"), waiting = new Map();
-  let number = 0, last = "", due = 0, explorer = null;
+  let number = 0, last = "", explorer = null;
   const host = {
     network: model.get("network"), saved: { ...model.get("view"), at: model.get("at"), on: model.get("on") },
     ask: (key) => model.send({ kind: "ask", key }),
@@ -10,15 +10,14 @@ function render({ model, el }) {
       waiting.set(++number, { done, failed });
       model.send({ kind: "degrade", id: number, kind_of: kind, ...request });
     }),
-    changed: () => { due ||= setTimeout(tell, 250); }, // one message for many moves: nothing here waits for Python
+    changed: () => tell(), // once for many moves, when one rests: nothing here waits for Python
   };
   if (!host.network) delete host.degrade;
   function tell() {
-    due = 0;
     const { on, at, windows, pans, ...view } = explorer.state, now = JSON.stringify([on, at, view]);
     if (now === last) return;
     last = now;
-    model.set({ on, at, view });
+    model.set(structuredClone({ on, at, view })); // copies: the model would see no change in what it holds itself
     model.save_changes();
   }
   function told() {
@@ -42,7 +41,6 @@ function render({ model, el }) {
   return () => {
     model.off("msg:custom", message);
     for (const name of ["on", "at", "view"]) model.off(`change:${name}`, told);
-    clearTimeout(due);
     explorer.close();
   };
 }
