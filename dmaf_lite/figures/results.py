@@ -86,6 +86,7 @@ def availability_picture(table: pd.DataFrame, *, title: str = "") -> Figure:
     rates = 1 - table.mean().to_numpy(dtype=float)
     ax.set_yticks(range(len(names)), [f"{n} ({r:.0%} missing)" for n, r in zip(names, rates, strict=True)])
     ax.set(xlabel="case", title=title)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     return fig
 
 

@@ -25,7 +25,7 @@ mathjax2_config = {
     "tex2jax": {"inlineMath": [["\\(", "\\)"]], "displayMath": [["\\[", "\\]"]],
                 "ignoreClass": "document", "processClass": "math|output_area"},
     # The one font that lies there; without this MathJax takes a font of the computer, or none.
-    "HTML-CSS": {"availableFonts": [], "imageFont": None, "preferredFont": None, "webFont": "STIX-Web",
+    "HTML-CSS": {"scale": 95, "availableFonts": [], "imageFont": None, "preferredFont": None, "webFont": "STIX-Web",
                  "linebreaks": {"automatic": True}},
     "messageStyle": "none",
 }
