@@ -146,6 +146,8 @@ def test_print_loses_no_code(browser: Browser, book: Path) -> None:
     assert place.evaluate(FOLDED) == 0, "what is folded on the screen is open on paper"
     cut = place.evaluate("""() => [...document.querySelectorAll('main pre')]
         .filter(p => p.scrollWidth > p.clientWidth + 1).length""")
+    faint = place.evaluate("""() => [...document.querySelectorAll('main details > summary ~ *')]
+        .filter(part => getComputedStyle(part).animationName !== 'none').length""")
     place.evaluate("() => dispatchEvent(new Event('afterprint'))")
     place.emulate_media(media="screen")
-    assert cut == 0 and place.evaluate(FOLDED) > 0
+    assert cut == faint == 0 and place.evaluate(FOLDED) > 0
