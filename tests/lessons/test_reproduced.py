@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from dmaf_lite.lessons.profiles import declared
 from dmaf_lite.lessons.reproduced import COMMITTED, SUBSET_ROWS, compared, keep_rows, report
+from dmaf_lite.lessons.source import Workspace
 from dmaf_lite.spec import BRATS
 
 
@@ -42,3 +44,11 @@ def test_the_report_of_a_run(tmp_path: Path) -> None:
     assert "largest difference to the committed run: 0.5000" in text and "this run" in text
     rows(cases=("a",)).to_parquet(artifacts / SUBSET_ROWS / "rows.parquet")
     assert "its cases are not the committed ones" in report(artifacts, notebooks)
+
+
+def test_the_committed_rows_are_those_of_lesson_09_as_it_is_published() -> None:
+    workspace = Workspace()
+    committed = pd.read_parquet(workspace.notebooks / COMMITTED)
+    (lesson,) = workspace.select(["09"])
+    assert committed["case"].nunique() == declared(lesson)["cases"]
+    assert set(committed["subset"]) == {BRATS.subset_name(mask) for mask in BRATS.subsets()}
