@@ -99,7 +99,7 @@ def test_the_readme_tells_what_it_must_in_the_first_screen() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z-]+)", README)) <= targets
     steps = (ROOT / ".ci" / "run").read_text()
-    assert re.search(r"\bmake test[;\n]", steps) and "make test-browser " in steps
+    assert {"test", "test-browser"} <= set(re.findall(r"\bmake ([a-z-]+)", steps))
 
 
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
