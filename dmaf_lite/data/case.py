@@ -326,7 +326,8 @@ def normalise_case(case: Case, *, minimum: int | Sequence[int] = DEFAULT_MINIMUM
         mask = np.ones(image.shape, bool) if around is None else foreground(image, around)
         if shape != image.shape:
             # The background is taken out first: interpolating a constant other than 0 leaves rounding noise.
-            image = resample(image - np.float32(around or 0), shape, order=1, inside=mask) + np.float32(around or 0)
+            level = np.float32(around or 0)
+            image = resample(image - level if level else image, shape, order=1, inside=mask) + level
             mask = resample(mask, shape, order=0)
         images[name], masks[name] = image, mask
     size = (minimum,) * 3 if isinstance(minimum, int) else tuple(minimum)

@@ -24,6 +24,7 @@ from dmaf_lite.base.atomic import atomic_path
 # A label value this far from a whole number was interpolated, not merely stored as a scaled float
 # (those come back as 0.99999997).
 ROUNDING = 0.01
+SLAB = 16  # slices of a mask that are translated at a time
 # Share by which two statements of one voxel size may differ: rounding in a header, not another grid.
 SAME_SIZE = 0.01
 # No single file of a known cohort unpacks to a quarter of this; a larger one is a damaged header or a gzip bomb.
@@ -342,7 +343,8 @@ def internal_label(values: np.ndarray, labels: Mapping[int, int], file: str | Pa
     low, high = int(whole.min()), int(whole.max())
     # Counting is ten times faster than sorting; the wide range of a scan mistaken for a mask is sorted.
     if 0 <= low and high < 1 << 16:
-        present = np.flatnonzero(np.bincount(whole.astype(np.uint16).ravel()))
+        present = np.flatnonzero(sum(np.bincount(part.astype(np.uint16).ravel(), minlength=high + 1)
+                                     for part in _slabs(whole)))
     else:
         present = np.unique(whole)
     unknown = [int(v) for v in present if int(v) not in labels]
@@ -353,7 +355,15 @@ def internal_label(values: np.ndarray, labels: Mapping[int, int], file: str | Pa
     table = np.zeros(max(known) + 1, np.uint8)
     for value, label in labels.items():
         table[value] = label
-    return table[whole.astype(np.intp)]
+    result = np.empty(whole.shape, np.uint8)
+    for part, translated in zip(_slabs(whole), _slabs(result), strict=True):
+        translated[...] = table[part.astype(np.intp)]
+    return result
+
+
+def _slabs(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Views of a few slices each: an index of 8 bytes for each voxel of 512^3 would be a gigabyte."""
+    return (array[..., first : first + SLAB] for first in range(0, array.shape[-1], SLAB))
 
 
 def _what_happened(present: np.ndarray, labels: Mapping[int, int]) -> str | None:

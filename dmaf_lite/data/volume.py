@@ -23,6 +23,7 @@ Box = tuple[slice, slice, slice]
 # field of view cuts off the head.
 BACKGROUND_SHARE = 0.05
 COARSER = 1.05  # a grid that is coarser by more than this needs a low-pass
+SLAB = 16  # slices that are resampled at a time
 
 
 def background_value(image: np.ndarray) -> float | None:
@@ -31,7 +32,8 @@ def background_value(image: np.ndarray) -> float | None:
     Returns:
         The value, or None where no value holds at least 5 % of the faces.
     """
-    faces = np.concatenate([image.take(index, axis).ravel() for axis in range(3) for index in (0, -1)])
+    # `take` would copy the whole volume first, as a NIfTI's axes run the other way.
+    faces = np.concatenate([np.moveaxis(image, axis, 0)[index].ravel() for axis in range(3) for index in (0, -1)])
     values, counts = np.unique(faces, return_counts=True)
     most = int(counts.argmax())
     return float(values[most]) if counts[most] >= BACKGROUND_SHARE * faces.size else None
@@ -163,9 +165,8 @@ def resample(array: np.ndarray, shape: Sequence[int], order: int, inside: np.nda
         return array.copy()
     zoom = np.array(array.shape) / np.array(shape)
     if order == 1 and zoom.max() > COARSER:
-        inside = np.ones(array.shape, np.float32) if inside is None else inside.astype(np.float32)
         samplers = [_low_pass_sampler(old, new) for old, new in zip(array.shape, shape, strict=True)]
-        total, weight = (_along_each_axis(values, samplers) for values in (array * inside, inside))
+        total, weight = _sums(array, inside, samplers)
         return np.divide(total, weight, out=np.zeros_like(total), where=weight > 1e-4).astype(array.dtype)
     values = array.astype(np.uint8) if array.dtype == bool else array
     result = affine_transform(values, zoom, offset=(zoom - 1) / 2, output_shape=tuple(shape), order=order,
@@ -195,13 +196,27 @@ def _low_pass_sampler(old: int, new: int) -> csr_matrix:
     return (linear @ csr_matrix(kernel / kernel.sum(1).max())).astype(np.float32).tocsr()
 
 
-def _along_each_axis(values: np.ndarray, samplers: Sequence[csr_matrix]) -> np.ndarray:
-    """Apply one matrix per axis: float32."""
-    values = values.astype(np.float32)
-    for sampler in samplers:  # the first axis goes to the end: after three rounds all are back
-        rest = values.shape[1:]
-        values = np.moveaxis((sampler @ values.reshape(len(values), -1)).reshape(-1, *rest), 0, 2)
-    return np.ascontiguousarray(values)
+def _sums(array: np.ndarray, inside: np.ndarray | None, samplers: Sequence[csr_matrix]
+          ) -> tuple[np.ndarray, np.ndarray]:
+    """One matrix per axis, applied to `array` where `inside`, and to `inside` itself: float32 each.
+
+    The first two axes are done a few slices at a time: copies of a volume of 512^3 would fill the memory.
+    """
+    total, weight = [], []
+    for first in range(0, array.shape[2], SLAB):
+        part = array[..., first : first + SLAB]
+        within = np.ones(part.shape, np.float32) if inside is None \
+            else inside[..., first : first + SLAB].astype(np.float32)
+        for values, sums in ((part * within, total), (within, weight)):
+            sums.append(_along(_along(values.astype(np.float32), samplers[0], 0), samplers[1], 1))
+    return tuple(_along(np.concatenate(sums, axis=2), samplers[2], 2) for sums in (total, weight))
+
+
+def _along(values: np.ndarray, sampler: csr_matrix, axis: int) -> np.ndarray:
+    """Apply a matrix along one axis."""
+    first = np.moveaxis(values, axis, 0)
+    rest = first.shape[1:]
+    return np.ascontiguousarray(np.moveaxis((sampler @ first.reshape(len(first), -1)).reshape(-1, *rest), 0, axis))
 
 
 def resampled_grid(shape: Sequence[int], affine: np.ndarray, spacing: float, *,

@@ -88,7 +88,10 @@ class Scene:
     @classmethod
     def of(cls, study: Study, *, most: int = MOST) -> Scene:
         """The head of a study."""
-        head = np.logical_or.reduce([to_lps(image, study.affine) != 0 for image in study.images.values()])
+        first, *others = (to_lps(image, study.affine) for image in study.images.values())
+        head = first != 0
+        for image in others:
+            head |= image != 0
         box = [part.indices(n) for part, n in zip(head_box(head), head.shape, strict=True)]
         stride = 1
         while np.prod([-(-(stop - first) // stride) for first, stop, _ in box]) > most:

@@ -103,8 +103,9 @@ def study_of(files: CaseFiles, layout: Layout) -> Study:
     file_affine = case.affine if case.file_affine is None else case.file_affine
     header = read_header(next(iter(files.images.values())), several=True)
     oriented = has_geometry(file_affine) and bool(header["qform_code"] or header["sform_code"])
-    images = {name: np.where(foreground(image), image, 0) for name, image in case.images.items()}
-    return Study(case.name, layout.spec, images, case.label, case.affine, bool(layout.synthetic), oriented,
+    for image in case.images.values():  # in place: they are nobody else's, and a second copy may be a gigabyte
+        image[~foreground(image)] = 0
+    return Study(case.name, layout.spec, case.images, case.label, case.affine, bool(layout.synthetic), oriented,
                  (*files.notes, *notes), np.linalg.inv(file_affine) @ case.affine, layout.name)
 
 

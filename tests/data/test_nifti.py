@@ -1,6 +1,7 @@
 """One file at the door: what is no file yet, what contradicts itself, what unpacks without end."""
 
 import gzip
+import tracemalloc
 
 import nibabel as nib
 import numpy as np
@@ -107,3 +108,13 @@ def test_scans_of_one_heart_on_different_grids_are_refused_by_inspect(tmp_path):
     write_nifti(folder / "a_T2.nii.gz", IMAGE[:, :, :-1], lps_affine())
     (record,) = inspect_cohort(tmp_path, "myops2020")
     assert "a_T2.nii.gz" in record.problem and find_cohort(tmp_path, "myops2020").cases
+
+
+def test_a_large_mask_is_translated_a_slab_at_a_time():
+    values = np.random.default_rng(0).choice([0, 1, 2, 4], (64, 64, 160)).astype(np.uint8)
+    tracemalloc.start()
+    label = internal_label(values, LAYOUTS["brats2020"].labels, "x_seg.nii.gz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(label, np.where(values == 4, 3, values))
+    assert peak < 3 * values.nbytes, "an index of 8 bytes for each voxel of 512^3 would be a gigabyte"

@@ -1,11 +1,14 @@
 """Pure functions on one array."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import lps_affine, tiny_images
 
+from dmaf_lite.data import volume
 from dmaf_lite.data.volume import (
     any_foreground,
     background_value,
@@ -169,3 +172,16 @@ def test_the_low_pass_agrees_with_filtering_and_sampling_one_after_the_other():
     image = np.random.default_rng(2).normal(size=(30, 24, 27)).astype(np.float32)
     expected = gaussian_filter(image, np.sqrt((9 - 1) / 12), truncate=3)[1::3, 1::3, 1::3]
     np.testing.assert_allclose(resample(image, (10, 8, 9), 1)[1:-1, 1:-1, 1:-1], expected[1:-1, 1:-1, 1:-1], atol=1e-5)
+
+
+def test_a_large_volume_is_resampled_a_slab_at_a_time(monkeypatch):
+    rng = np.random.default_rng(0)
+    image = np.asfortranarray(rng.normal(size=(96, 96, 96)).astype(np.float32))  # as a NIfTI's axes run
+    inside = image > 0
+    tracemalloc.start()
+    sampled = resample(image, (40, 30, 24), order=1, inside=inside)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * image.nbytes, "several copies of 512^3 would fill the memory"
+    monkeypatch.setattr(volume, "SLAB", 1000)
+    assert np.array_equal(resample(image, (40, 30, 24), order=1, inside=inside), sampled), "to the last digit"
