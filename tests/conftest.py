@@ -10,7 +10,12 @@ install_import_hook(["dmaf_lite.nn.contract", "dmaf_lite.nn.fusion"], "beartype.
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tiny import REPOSITORY, write_clinical_case, write_tiny_case
+
+# The same examples every time, and no limit on seconds: on a busy machine any example may take long.
+settings.register_profile("kit", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kit")
 
 REAL = REPOSITORY.parent / "shared" / "data" / "real_case"
 PATIENTS = ["built", *(["real"] if any(REAL.glob("*/*.nii.gz")) else [])]  # the real one must not be published

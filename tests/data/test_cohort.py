@@ -51,7 +51,7 @@ def test_foreground_voxels_lie_in_their_class(tiny_cohort):
         assert (label[tuple(voxels.T)] == internal).all()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_crop_is_that_part_of_the_padded_case(tiny_cohort, data):
     name = data.draw(st.sampled_from(tiny_cohort.names))

@@ -94,7 +94,7 @@ def test_published_subset_ids():
 RATES = st.lists(st.sampled_from([0, 0.1, 0.2, 0.25, 0.3, 1 / 3, 0.5, 0.6, 0.75, 0.8, 0.9, 1]), min_size=4, max_size=4)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(1, 60), RATES, st.integers(0, 3))
 def test_exact_hits_every_rate_to_one_case_with_a_scan_for_everybody(n, rates, seed):
     names = [f"c{i:02d}" for i in range(n)]

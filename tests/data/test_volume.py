@@ -64,7 +64,7 @@ def test_any_foreground_is_where_any_modality_differs():
 
 
 @given(st.floats(0.1, 20), st.floats(-500, 500), st.integers(0, 5))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_zscore_takes_out_gain_and_offset(gain, offset, seed):
     image = tiny_images(seed)[0]["T1"].astype(np.float64)
     head = image != 0

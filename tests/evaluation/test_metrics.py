@@ -152,7 +152,7 @@ def test_the_truth_map_is_computed_at_most_twice_and_changes_no_digit(monkeypatc
     assert len(set(kept)) == len(kept)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(0, 10_000), st.floats(0.5, 4.0))
 def test_symmetry_scale_and_crop(seed, other, scale):
     prediction, truth = blob(seed, (10, 9, 8)), blob(other, (10, 9, 8))

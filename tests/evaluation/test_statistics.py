@@ -49,7 +49,7 @@ def test_holm_by_hand():
     assert holm([0.5, np.nan, 0.6]) == pytest.approx([1.0, np.nan, 1.0], nan_ok=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_lies_between_no_correction_and_bonferroni(p):
     p, corrected = np.array(p), holm(p)

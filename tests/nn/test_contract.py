@@ -16,7 +16,7 @@ def availability(draw):
 
 
 @given(availability())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pairs_list_exactly_what_is_there(available):
     pairs = Pairs.of(available)
     listed = list(zip(pairs.study.tolist(), pairs.modality.tolist(), strict=True))
@@ -27,7 +27,7 @@ def test_pairs_list_exactly_what_is_there(available):
 
 
 @given(availability())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_dense_and_packed_are_inverse_and_missing_is_exactly_the_fill(available):
     pairs = Pairs.of(available)
     values = torch.randn(pairs.P, 3, 2)
@@ -38,7 +38,7 @@ def test_dense_and_packed_are_inverse_and_missing_is_exactly_the_fill(available)
 
 
 @given(availability(), st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_select_gives_the_rows_asked_for(available, random):
     pairs = Pairs.of(available)
     values = torch.arange(pairs.P).float().reshape(-1, 1, 1, 1, 1)

@@ -186,7 +186,7 @@ def test_impossible_rates_are_refused(rates):
         start_weights(rates)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(-5, 8), min_size=1, max_size=6), st.floats(0, 0.9))
 def test_projection_is_the_nearest_point_with_these_bounds(values, floor):
     from scipy.optimize import minimize  # here, because the two processes below import this file again

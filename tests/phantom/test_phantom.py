@@ -262,7 +262,7 @@ def test_only_t1ce_tells_the_core_from_the_oedema(cases: list[dict[str, np.ndarr
     assert all(np.median(seen[modality]) < 0.75 for modality in ("FLAIR", "T1", "T2"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(npst.arrays(np.int16, 24, elements=st.integers(0, 6)), npst.arrays(bool, 24))
 def test_threshold_dice_is_the_best_over_all_thresholds(image: np.ndarray, region: np.ndarray):
     found = threshold_dice(image, region)
