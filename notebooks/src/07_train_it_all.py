@@ -156,7 +156,7 @@ for name in ("unimodal", "cov", "att", "proto"):
 # %% [markdown]
 # ## 2 · Three choices that a short training needs
 #
-# All three are ours, and we learned them the hard way. With the published loss and blocks that normalise their sum,
+# All three are ours, and we learned them from failures. With the published loss and blocks that normalise their sum,
 # short trainings **invented tumours**: most of what they called tumour was healthy. Look at a crop with a small tumour,
 # and a confident false alarm of the same size. How hard does each form of the loss pull at the false voxels, for each
 # unit of pull at the ones that were missed?

@@ -11,7 +11,7 @@
 #
 # **Question** can a training be killed at any moment without a trace, and which work can it leave out?
 #
-# **Do** prove that batches need no memory, stop a training and resume it, and time five ways to waste no work.
+# **Do** prove that batches need no memory, stop a training and resume it, and time five ways to save work.
 #
 # **Learn**
 # - to draw batches that depend on the seed and the step, and on nothing else

@@ -110,8 +110,8 @@ assert apart.loc["RFNet"].max() < 0.02 < apart.loc["mmFormer"].max() < 0.2, "one
 #
 # Now the part that needs no second network at all. We take one prediction of the shipped weights per case, and score **the very
 # same label maps** as four code bases would. What differs: what of the volume is looked at, a constant in the Dice, what
-# an empty side counts for in HD95, and what is done about a very small enhancing tumour. Rules bite where there is little to
-# find, so we take the cases with the least enhancing tumour, chosen by the truth alone.
+# an empty side counts for in HD95, and what is done about a very small enhancing tumour. Rules matter most where there is
+# little to find, so we take the cases with the least enhancing tumour, chosen by the truth alone.
 
 # %%
 RULES = ("kit", "passion", "adamm", "mst_kdnet")  # four of the kit's conventions: four code bases

@@ -364,7 +364,7 @@ else:
     print("no real case at hand (DMAF_DATA has no folder real_case); everything above is synthetic")
 
 # %% [markdown]
-# A few cases are an anecdote, one is a story. What the answer looks like over more of them stands in the card of the
+# One case proves nothing, and a few prove little. What the answer looks like over more of them stands in the card of the
 # weights and in the report of the run that made them, always with the number of cases.
 #
 # ## The answer
