@@ -83,6 +83,6 @@ def test_no_room_that_serves_every_organ_speaks_of_brains_or_tumours():
                 continue
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
                 words = re.findall(r"\b(?:brains?|tumours?|tumors?)\b", line.lower())
-                if words and "phantom" not in line and "whole-tumour" not in line and "import" not in line:
+                if words and not re.search("phantom|whole-tumour|import|published", line):
                     found.append(f"{room}/{path.name}:{number} {line.strip()}")
     assert not found, found
