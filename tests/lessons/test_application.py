@@ -206,6 +206,7 @@ def test_a_heart_is_answered_by_the_weights_for_hearts(tmp_path):
     answering = Answering(None, lambda words, share: None)
     header, _ = unpack(answering.open(entry.source))
     assert header["synthetic"] and header["modalities"] == ["C0", "LGE", "T2"]
+    assert [opened.predict for opened in answering._opened.values()] == [None], "a picture waits for no predictor"
     (length,) = struct.unpack_from("<I", answers := answering.answers(entry.source, ["111"]))
     answer, _ = unpack(answers[4 : 4 + length])
     assert min(answer["dice"].values()) > 0.7

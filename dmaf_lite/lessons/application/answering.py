@@ -34,14 +34,15 @@ HEART_WEIGHTS = "dmaf_net_hearts"
 
 @dataclass(eq=False)
 class Opened:
-    """A study that is open: as it is shown, as the network sees it, and what is known about it."""
+    """A study that is open: as it is shown, as the network sees it (`seen`, or None), and what is known about it."""
 
     study: Study
     scene: Scene
-    predict: Predictor | None
+    seen: Study | None
     place: dict[str, Any]
     message: bytes
     known: dict[Mask, Answer] = field(default_factory=dict)
+    predict: Predictor | None = None  # made with the first question: that loads a library, the picture needs none
 
 
 class Answering:
@@ -85,14 +86,14 @@ class Answering:
         masks = [mask_of(key) for key in keys]
         if missing := [mask for mask in masks if mask not in opened.known]:
             self._progress("computing …", None)
-            opened.known |= opened.predict.many(missing)
+            opened.known |= self._predictor(opened, source).many(missing)
         parts = [answer_bytes(m, opened.known[m], opened.place, opened.study.spec) for m in masks]
         return b"".join(struct.pack("<I", len(part)) + part for part in parts)
 
     def degraded(self, source: dict[str, Any], key: str, scan: str, kind_of: str, level: float) -> bytes:
         """The answer with one scan made worse, and that scan."""
         opened, mask = self._open(source), mask_of(key)
-        answer, worse = opened.predict.degraded(mask, scan, kind_of, level)
+        answer, worse = self._predictor(opened, source).degraded(mask, scan, kind_of, level)
         return answer_bytes(mask, answer, opened.place, opened.study.spec, scan=worse)
 
     def save(self, source: dict[str, Any], key: str) -> bytes:
@@ -100,7 +101,7 @@ class Answering:
         opened, mask = self._open(source), mask_of(key)
         self.answers(source, [key])
         whole = Scene.whole(opened.study)
-        label = whole.to_files(whole.sample(opened.known[mask].label, whole.place_of(opened.predict.study)))
+        label = whole.to_files(whole.sample(opened.known[mask].label, whole.place_of(opened.seen)))
         affine = opened.study.affine @ np.linalg.inv(opened.study.in_file)
         with tempfile.TemporaryDirectory() as folder:
             path = save_label(Path(folder) / "label.nii.gz", label, affine, layout_of(opened.study.layout).labels)
@@ -125,7 +126,7 @@ class Answering:
         study = self._read(source)
         self._progress("preparing the scans …", 0.6)
         shown = coarser(study, source["shown"]) if source.get("shown") else study
-        scene, (net, card) = Scene.of(shown), self.weights(source["kind"], study.spec.name)
+        scene, (_, card) = Scene.of(shown), self.weights(source["kind"], study.spec.name)
         if card["spec"] != study.spec.name:  # to look at, without answers
             note = f"The weights are for {card['spec']}, this is a study of {study.spec.name}: its scans are shown."
             scene = replace(scene, study=replace(shown, notes=(*shown.notes, note)))
@@ -135,10 +136,14 @@ class Answering:
                 warnings.simplefilter("ignore")  # the scene's notes say it
                 seen = on_grid_of(study, card)
             self._progress("drawing …", 0.9)
-            opened = Opened(shown, scene, Predictor(seen, net, card), scene.place_of(seen),
-                            scene_bytes(scene, seen=seen, card=card))
+            opened = Opened(shown, scene, seen, scene.place_of(seen), scene_bytes(scene, seen=seen, card=card))
         self._opened.keep(name, opened)
         return opened
+
+    def _predictor(self, opened: Opened, source: dict[str, Any]) -> Predictor:
+        if opened.predict is None:
+            opened.predict = Predictor(opened.seen, *self.weights(source["kind"], opened.study.spec.name))
+        return opened.predict
 
     def _read(self, source: dict[str, Any]) -> Study:
         if source["kind"] == "phantom":
