@@ -20,7 +20,7 @@ from benchmarks.machine import roof
 from benchmarks.report import write_report
 from benchmarks.step import measure_step
 from dmaf_lite.base.atomic import write_text
-from dmaf_lite.base.provenance import commit
+from dmaf_lite.base.provenance import commit, hardware
 
 MEASURES = {"step": measure_step, "case": measure_case, "loading": measure_loading,
             "busy": measure_busy}
@@ -102,12 +102,13 @@ def main() -> int:
     if args.command == "run":
         wanted = [config for config in plan(args.size) if not args.only or config["what"] in args.only]
         results = [measure_alone(config) for config in tqdm(wanted, unit="measurement")]
-        machine = roof(torch.device(device))
         args.out.mkdir(parents=True, exist_ok=True)
-        if args.only:
-            found = renewed(json.loads((args.out / "benchmarks.json").read_text()), results, machine)
+        if args.only:  # the roof stays that of the machine of the others
+            found = renewed(json.loads((args.out / "benchmarks.json").read_text()), results,
+                            {"hardware": hardware(torch.device(device)), "torch": torch.__version__})
         else:
-            found = {"machine": machine, "commit": commit(), "date": date.today().isoformat(), "results": results}
+            found = {"machine": roof(torch.device(device)), "commit": commit(), "date": date.today().isoformat(),
+                     "results": results}
         write_text(args.out / "benchmarks.json", json.dumps(found, indent=1) + "\n")
     print(write_report(args.out))
     return 0
