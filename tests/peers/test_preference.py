@@ -172,7 +172,7 @@ def test_two_processes_agree_with_one_that_saw_both_batches(tmp_path: Path):
     assert not torch.equal(together.beta, torch.ones(4))
 
 
-@pytest.mark.parametrize("wrong", [{"distances": "epochs"}, {"faithful": "no"}, {"eta": -1.0}])
+@pytest.mark.parametrize("wrong", [{"distances": "epochs"}, {"faithful": "perhaps"}, {"eta": -1.0}])
 def test_settings_are_checked(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         PreferenceSettings(**wrong)
