@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from driver import Browser, is_blank
-from timing import MainThread, p95
+from timing import SHARED, MainThread, p95
 
 from dmaf_lite.lessons.application.library import SHIPPED
 
@@ -284,7 +284,7 @@ def test_slices_window_zoom_and_toggles_are_quick(page) -> None:
         undisturbed = statistics.quantiles(spent, n=4)[0]
         print(f"\n{what}: {undisturbed:.0f} ms of processor time, p95 {p95(spent):.0f} ms; by the clock, with the way "
               f"from the test to the page, p95 {p95(seen):.0f} ms (target {target} ms)")
-        if undisturbed > target or p95(spent) > ROOM * target:
+        if undisturbed > SHARED * target or p95(spent) > SHARED * ROOM * target:
             slow.append(what)
     assert slow == []
 
@@ -297,4 +297,4 @@ def test_a_held_key_shows_every_slice(page) -> None:
     spent = thread.seconds() - before
     print(f"\nheld key: {pictures / ms * 1000:.0f} pictures a second, {pictures / spent:.0f} in a second of processor "
           f"time (target {HELD})")
-    assert pictures / spent * ROOM > HELD and pictures > 1
+    assert pictures / spent * SHARED > HELD and pictures > 1
