@@ -39,6 +39,9 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> int:
     """Do what the command line asks; returns the exit status."""
     warnings.simplefilter("ignore")  # the summary tells them
+    if args.published and LAYOUTS[args.layout].spec.stack:  # before the store is made
+        raise ValueError(f"--published is the preparation of whole brains, {args.layout} holds stacks of slices; leave "
+                         "--published out")
     names = None if args.names is None else read_names(args.names)
     if args.dry_run:
         records = [r for r in inspect_cohort(args.folder, args.layout) if names is None or r.name in names]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tiny import lps_affine, tiny_images, write_tiny_case
+from tiny import load_script, lps_affine, tiny_images, write_tiny_case
 
 from dmaf_lite.data.case import Case, CaseError, load_case, normalise_case
 from dmaf_lite.data.cohort import Cohort, prepare_cohort
@@ -80,6 +80,14 @@ def test_the_store_says_how_it_was_prepared_and_is_never_mixed(tmp_path):
     assert Cohort(tmp_path / "own").preparation == "own"
     with pytest.raises(ValueError, match=r"preparation own \(asked: published\)"):
         prepare_cohort(tmp_path / "raw", tmp_path / "own", preparation="published", **options)
+
+
+def test_the_script_refuses_stacks_before_anything_is_written(tmp_path, capsys):
+    write_tiny_case(tmp_path / "raw", "myops_training_101", "myops2020")
+    words = [str(tmp_path / "raw"), str(tmp_path / "out"), "--layout", "myops2020", "--published"]
+    assert load_script("prepare_cohort").main(words) == 2
+    said = capsys.readouterr().err
+    assert "leave --published out" in said and said.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_prepared_so_is_refused(tmp_path):
