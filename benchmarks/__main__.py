@@ -100,11 +100,14 @@ def main() -> int:
         print(json.dumps(MEASURES[what](**config)))
         return 0
     if args.command == "run":
+        earlier = args.out / "benchmarks.json"
+        if args.only and not earlier.is_file():  # before minutes of measuring
+            parser.error(f"--only renews a part of {earlier}, which is not there; run without --only first")
         wanted = [config for config in plan(args.size) if not args.only or config["what"] in args.only]
         results = [measure_alone(config) for config in tqdm(wanted, unit="measurement")]
         args.out.mkdir(parents=True, exist_ok=True)
         if args.only:  # the roof stays that of the machine of the others
-            found = renewed(json.loads((args.out / "benchmarks.json").read_text()), results,
+            found = renewed(json.loads(earlier.read_text()), results,
                             {"hardware": hardware(torch.device(device)), "torch": torch.__version__})
         else:
             found = {"machine": roof(torch.device(device)), "commit": commit(), "date": date.today().isoformat(),

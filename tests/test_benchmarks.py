@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.__main__ import plan, renewed
+from benchmarks.__main__ import main, plan, renewed
 from benchmarks.busy import measure_busy
 from benchmarks.case import measure_case
 from benchmarks.counting import Cost, Machine, count
@@ -93,6 +93,15 @@ def test_one_kind_is_measured_again_and_says_where():
     assert text.count("Measured apart, on another machine; torch 9.9") == 1
     assert text.index("## Reading crops") < text.index("another machine")
     assert len(again["results"]) == len(found["results"])
+
+
+def test_a_part_of_nothing_is_not_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["benchmarks", "run", "--only", "busy", "--out", str(tmp_path)])
+    monkeypatch.setattr("benchmarks.__main__.measure_alone", lambda config: pytest.fail("measured for nothing"))
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2 and "is not there; run without --only first" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_machine_is_measured_alone_and_busy_in_every_form(monkeypatch):
