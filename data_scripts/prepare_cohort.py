@@ -14,6 +14,7 @@ from pathlib import Path
 from dmaf_lite.base.door import leave
 from dmaf_lite.data.case import DEFAULT_MINIMUM
 from dmaf_lite.data.cohort import LAYOUTS, prepare_cohort, read_names
+from dmaf_lite.data.published_preparation import check_brains
 from dmaf_lite.data.inventory import BOX_SHARE, inspect_cohort
 
 
@@ -39,9 +40,8 @@ def main(argv: list[str] | None = None) -> int:
 def work(args: argparse.Namespace) -> int:
     """Do what the command line asks; returns the exit status."""
     warnings.simplefilter("ignore")  # the summary tells them
-    if args.published and LAYOUTS[args.layout].spec.stack:  # before the store is made
-        raise ValueError(f"--published is the preparation of whole brains, {args.layout} holds stacks of slices; leave "
-                         "--published out")
+    preparation = "published" if args.published else "own"
+    check_brains(preparation, LAYOUTS[args.layout].spec.stack)  # here too, for a dry run
     names = None if args.names is None else read_names(args.names)
     if args.dry_run:
         records = [r for r in inspect_cohort(args.folder, args.layout) if names is None or r.name in names]
@@ -55,7 +55,7 @@ def work(args: argparse.Namespace) -> int:
         return int(bool(bad))
     report = prepare_cohort(args.folder, args.out, layout=args.layout, names=names, minimum=args.minimum,
                             spacing=args.spacing, workers=args.workers, resume=not args.again,
-                            preparation="published" if args.published else "own")
+                            preparation=preparation)
     print(report)
     return int(bool(report.failed))
 

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dmaf_lite.base.workers import end_if_importing
+
 NAME = "lock.json"
 BEAT = 10.0  # seconds between touches
 STALE = 120.0  # a heartbeat may be late: a busy disk, a suspended laptop
@@ -54,10 +56,11 @@ def lock(folder: str | Path, *, name: str = NAME, wait: bool = False,
     Raises:
         Locked: If somebody holds it and `wait` is False.
     """
+    end_if_importing()
     folder, told = Path(folder), False
     folder.mkdir(parents=True, exist_ok=True)
     own = {"id": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid(),
-            "job": os.environ.get("SLURM_JOB_ID"), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+           "job": os.environ.get("SLURM_JOB_ID"), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
     while not _take(folder / name, own):
         who = holder(folder, name)
         if who is None:

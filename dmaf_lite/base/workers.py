@@ -12,14 +12,19 @@ NO_GUARD = ("the worker processes ended before they did anything: each of them i
             "short: take fewer workers")
 
 
-@contextmanager
-def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of fresh processes ("spawn": safe after torch has started its threads).
+def end_if_importing() -> None:
+    """End a worker process that is still being made, without a word.
 
-    A worker that imports a script without a main guard comes here again while it is still being made; it then ends
-    without a word, and its parent says what to do (`NO_GUARD`).
+    It imports a script without a main guard and so comes here again; its parent then says what to do (`NO_GUARD`).
+    Whatever only one process may do starts with this call, or the worker waits for its parent for ever.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise SystemExit(1)
+
+
+@contextmanager
+def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of fresh processes ("spawn": safe after torch has started its threads)."""
+    end_if_importing()
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield pool

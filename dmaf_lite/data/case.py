@@ -17,7 +17,7 @@ import numpy as np
 from nibabel.orientations import aff2axcodes
 
 from dmaf_lite.data.nifti import CaseError, Volume, internal_label, read_channels, read_nifti, save_label
-from dmaf_lite.data.published_preparation import Preparation, published_box, standardise_together
+from dmaf_lite.data.published_preparation import Preparation, check_brains, published_box, standardise_together
 from dmaf_lite.data.stacks import centre_box, clipped, slice_axis
 from dmaf_lite.data.turning import NO_TURN, Turn, has_geometry, short_axis_turn, turn_back, turn_to, turned
 from dmaf_lite.data.volume import (
@@ -312,8 +312,7 @@ def normalise_case(case: Case, *, minimum: int | Sequence[int] = DEFAULT_MINIMUM
         CaseError: A modality without contrast in its foreground, or a stack whose slices lie along another axis.
         ValueError: The published preparation of a stack.
     """
-    if stack and preparation == "published":
-        raise ValueError("the published preparation is one of whole brains; prepare a stack with the kit's own")
+    check_brains(preparation, stack)
     if stack and slice_axis(case.spacing) not in (2, None):
         raise CaseError(case.name, found=f"thick slices along axis {slice_axis(case.spacing) + 1} of 3",
                         expected="slices along the last axis", do="permute the axes of its files")

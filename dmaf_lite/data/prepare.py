@@ -32,7 +32,7 @@ from dmaf_lite.data.case import DEFAULT_MINIMUM, CaseError, CaseFiles, Normalise
 from dmaf_lite.data.finding import find_cohort
 from dmaf_lite.data.layouts import Layout
 from dmaf_lite.data.plausibility import border_notes, brightness, label_notes, skull_note, touching
-from dmaf_lite.data.published_preparation import Preparation
+from dmaf_lite.data.published_preparation import Preparation, check_brains
 
 FORMAT = 1
 PARTIAL = ".partial"
@@ -117,6 +117,7 @@ def prepare_cohort(folder: str | Path, out: str | Path, *, layout: str | Layout,
         raise ValueError(f"{out}: the prepared cohort needs a folder of its own, not that of the original files")
     found = find_cohort(folder, layout)
     layout = found.layout
+    check_brains(preparation, layout.spec.stack)
     recipe = Recipe(layout.name, size, spacing, spec=layout.spec.name, labels=tuple(sorted(layout.labels.items())),
                     preparation=preparation)
     open_store(out, recipe, found.evidence)

@@ -87,8 +87,11 @@ def folds(names: Sequence[str], *, count: int = 5, seed: int = 0) -> list[dict[s
         One ``{"train", "val", "test"}`` per fold, val empty.
     """
     patients = sorted({patient_of(name) for name in names})
-    if not 2 <= count <= len(patients):
-        raise ValueError(f"{count} folds of {len(patients)} patients; expected 2 to {len(patients)}")
+    if count < 2:
+        raise ValueError(f"{count} folds; expected 2 or more")
+    if count > len(patients):
+        raise ValueError(f"{count} folds need {count} patients or more, each fold tests its own; found "
+                         f"{len(patients)}")
     order = np.random.default_rng(seed).permutation(len(patients))
     fold_of = {patients[p]: place % count for place, p in enumerate(order)}
     return [{"train": sorted(n for n in names if fold_of[patient_of(n)] != fold), "val": [],

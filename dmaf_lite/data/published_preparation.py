@@ -24,6 +24,17 @@ Preparation = Literal["own", "published"]
 MINIMUM = 128  # voxels per axis
 
 
+def check_brains(preparation: Preparation, stack: bool) -> None:
+    """Refuse the published preparation of a stack of slices; everybody asks before anything is written.
+
+    Raises:
+        ValueError: It is asked for.
+    """
+    if stack and preparation == "published":
+        raise ValueError("the published preparation (--published) is one of whole brains, and these studies are stacks "
+                         "of slices; leave it out")
+
+
 def published_box(images: Mapping[str, np.ndarray]) -> Box:
     """The box of the public code around raw scans (X, Y, Z), its two slips included.
 

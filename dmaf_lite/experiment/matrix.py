@@ -187,8 +187,7 @@ def _train_and_score(matrix: Matrix, key: RunKey, device: str, progress: bool,
     try:
         if not run.finished:
             train(matrix.training_set(key), run.folder, recipe, device=device, workers=settings.loader_workers,
-                  progress=progress,
-                  should_stop=should_stop, validation=validation)
+                  progress=progress, should_stop=should_stop, validation=validation)
     finally:
         _add_cost(run.folder, "train_seconds", time.monotonic() - start, device)
     start = time.monotonic()

@@ -3,16 +3,26 @@
 import subprocess
 import sys
 
-SCRIPT = """
+import pytest
+
+SCRIPTS = {
+    "makes": """
 from dmaf_lite.phantom.brain.recipe import write_brain_cohort
 write_brain_cohort({out!r}, count=3, spacing=6.0, workers=2)
-"""
+""",
+    "holds a lock": """
+from dmaf_lite.phantom.ready import PhantomSettings, ready_cohort
+ready_cohort({out!r}, PhantomSettings(train=1, val=1, test=1, spacing=6.0), workers=2)
+""",
+}
 
 
-def test_a_script_without_a_main_guard_gets_one_sentence(tmp_path):
-    """Fault 15: it was `BrokenProcessPool`, once for every case."""
-    (tmp_path / "mine.py").write_text(SCRIPT.format(out=str(tmp_path / "raw")))
-    done = subprocess.run([sys.executable, tmp_path / "mine.py"], capture_output=True, text=True)
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
+def test_a_script_without_a_main_guard_gets_one_sentence(tmp_path, script):
+    """It was `BrokenProcessPool`, once for every case; and where the parent held a lock, worker and parent waited for
+    each other for ever."""
+    (tmp_path / "mine.py").write_text(script.format(out=str(tmp_path / "raw")))
+    done = subprocess.run([sys.executable, tmp_path / "mine.py"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1 and done.stderr.count("Traceback") == 1
     assert 'under `if __name__ == "__main__":`' in done.stderr.strip().splitlines()[-1]
     assert "BrokenProcessPool" not in done.stderr.splitlines()[-1]

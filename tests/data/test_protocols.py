@@ -70,5 +70,7 @@ def test_every_patient_is_tested_once_with_all_visits():
         assert sorted(part["train"] + part["test"]) == sorted(names) and 5 <= len(part["test"]) <= 7
         assert len({"BraTS-MET-00001-000", "BraTS-MET-00001-001"} & set(part["test"])) in (0, 2)
     assert parts == folds(names[::-1], count=5, seed=3) and parts != folds(names, count=5, seed=4)
-    with pytest.raises(ValueError, match="expected 2 to"):
+    with pytest.raises(ValueError, match="5 folds need 5 patients or more, each fold tests its own; found 3"):
         folds(NAMES[:3], count=5)
+    with pytest.raises(ValueError, match="expected 2 or more"):
+        folds(NAMES, count=1)

@@ -82,12 +82,15 @@ def test_the_store_says_how_it_was_prepared_and_is_never_mixed(tmp_path):
         prepare_cohort(tmp_path / "raw", tmp_path / "own", preparation="published", **options)
 
 
-def test_the_script_refuses_stacks_before_anything_is_written(tmp_path, capsys):
+def test_stacks_are_refused_before_anything_is_written(tmp_path, capsys):
     write_tiny_case(tmp_path / "raw", "myops_training_101", "myops2020")
+    with pytest.raises(ValueError, match="whole brains"):
+        prepare_cohort(tmp_path / "raw", tmp_path / "out", layout="myops2020", preparation="published")
+    assert not (tmp_path / "out").exists()
     words = [str(tmp_path / "raw"), str(tmp_path / "out"), "--layout", "myops2020", "--published"]
     assert load_script("prepare_cohort").main(words) == 2
     said = capsys.readouterr().err
-    assert "leave --published out" in said and said.count("\n") == 1 and not (tmp_path / "out").exists()
+    assert "(--published)" in said and said.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_prepared_so_is_refused(tmp_path):
