@@ -14,8 +14,8 @@ from pathlib import Path
 from dmaf_lite.base.door import leave
 from dmaf_lite.data.case import DEFAULT_MINIMUM
 from dmaf_lite.data.cohort import LAYOUTS, prepare_cohort, read_names
-from dmaf_lite.data.published_preparation import check_brains
 from dmaf_lite.data.inventory import BOX_SHARE, inspect_cohort
+from dmaf_lite.data.published_preparation import check_brains
 
 
 def main(argv: list[str] | None = None) -> int:
