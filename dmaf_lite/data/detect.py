@@ -59,8 +59,12 @@ class Detection:
                           f"  python data_scripts/prepare_cohort.py {self.folder} OUT --layout {self.layout}"])
 
 
-def detect_layout(folder: str | Path) -> Detection:
+def detect_layout(folder: str | Path, *, inside: bool = True) -> Detection:
     """Look at a folder and say which layout it seems to have.
+
+    Args:
+        folder: Of a cohort or a study.
+        inside: Look into the files of the winner, too, for evidence.
 
     Raises:
         CaseError: No such folder, or a dataset.json that is not understood.
@@ -77,7 +81,7 @@ def detect_layout(folder: str | Path) -> Detection:
         files = list(_files(top))
         told.files = len(files)
         _vote(told, files)
-    if told.layout is not None:
+    if inside and told.layout is not None:
         _look_inside(told, find_cohort(top, told.layout))
     return told
 

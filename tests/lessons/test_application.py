@@ -202,7 +202,9 @@ def test_the_process_opens_answers_and_saves_and_can_die(engine, tmp_path):
 
 def test_a_heart_is_answered_by_the_weights_for_hearts(tmp_path):
     write_heart(tmp_path, 0, 0, HeartSettings())
-    entry = next(iter(Library([tmp_path], "heart_phantom").entries.values()))
+    entry = next(iter(Library([tmp_path]).entries.values()))
+    assert entry.source["layout"] == "heart_phantom", "the names of the files tell"
+    assert next(iter(Library([tmp_path], "myops2020").entries.values())).source["layout"] == "myops2020", "a word wins"
     answering = Answering(None, lambda words, share: None)
     header, _ = unpack(answering.open(entry.source))
     assert header["synthetic"] and header["modalities"] == ["C0", "LGE", "T2"]

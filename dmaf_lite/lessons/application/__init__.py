@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER",
                         help="folder of a study, of a cohort, or of a training; without one, a synthetic study")
-    parser.add_argument("--layout", default="brats2020", choices=sorted(LAYOUTS),
-                        help="which label values the segmentations have (default: %(default)s); names are read anyway")
+    parser.add_argument("--layout", choices=sorted(LAYOUTS),
+                        help="which label values the segmentations have; default: what the names of the files tell")
     parser.add_argument("--weights", type=Path, help="a .safetensors file with its card; default: the shipped weights")
     parser.add_argument("--export", type=Path, metavar="FILE.html",
                         help="write the study as one page that needs no Python, and end")
@@ -50,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from dmaf_lite.lessons.application.library import PHANTOM
+    from dmaf_lite.lessons.application.library import PHANTOM, layout_in
     from dmaf_lite.methods.weights import load_weights, shipped
     from dmaf_lite.widgets.export import export_page
     from dmaf_lite.widgets.sources import folder_study, phantom_study
@@ -58,7 +58,7 @@ def _export(args: argparse.Namespace) -> int:
     if len(args.folders) > 1:
         raise ValueError(f"--export writes one study, {len(args.folders)} folders were given; export them one by one")
     source = {} if args.folders else PHANTOM
-    study = folder_study(args.folders[0], args.layout) if args.folders else \
+    study = folder_study(args.folders[0], layout_in(args.folders[0], args.layout)) if args.folders else \
         phantom_study(PHANTOM["seed"], PHANTOM["index"], spacing=PHANTOM["spacing"])
     weights = args.weights or shipped(None if args.folders else "dmaf_net_phantom")
     path = export_page(study, load_weights(weights), args.export, largest=int(args.size * 1e6),

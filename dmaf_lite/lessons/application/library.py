@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dmaf_lite.data.case import CaseError, CaseFiles
-from dmaf_lite.data.cohort import layout_of
+from dmaf_lite.data.cohort import Layout, layout_of
+from dmaf_lite.data.detect import detect_layout
 from dmaf_lite.data.finding import SeveralCases, find_cohort, one_case
 from dmaf_lite.widgets.standalone import page_data
 
@@ -19,6 +20,12 @@ PHANTOM = {"kind": "phantom", "seed": 1000, "index": 0, "spacing": 1.5}
 MOST_FILES = 5  # of one study that is dropped: four scans and a segmentation
 MOST_BYTES = 2 * 1024**3  # of one file
 ENDINGS = (".nii", ".nii.gz")
+USUAL = "brats2020"  # where the names of the files do not tell
+
+
+def layout_in(folder: str | Path, given: str | None) -> Layout:
+    """The layout that was given, else the one whose names the files bear."""
+    return layout_of(given or detect_layout(folder, inside=False).layout or USUAL)
 
 
 @dataclass(frozen=True)
@@ -45,17 +52,17 @@ class Library:
 
     Args:
         folders: Of studies, cohorts or trainings.
-        layout: How the files are named, and which label values they have.
+        layout: How the files are named, and which label values they have; None, where each folder's names tell.
     """
 
-    def __init__(self, folders: Iterable[str | Path], layout: str) -> None:
+    def __init__(self, folders: Iterable[str | Path], layout: str | None = None) -> None:
         self.layout = layout
         self.entries: dict[str, Entry] = {}
         self._dropped = tempfile.TemporaryDirectory(prefix="explore-")
         for folder in folders:
             self._add_folder(Path(folder))
         if SHIPPED.is_file():
-            self._add("the phantom that comes with the kit (synthetic)", "shipped", page_data(SHIPPED)["source"])
+            self._add("phantom of the kit (synthetic)", "shipped", page_data(SHIPPED)["source"])
         self._add("another phantom, made now (synthetic)", "study", {**PHANTOM, "index": 1})
 
     def close(self) -> None:
@@ -93,29 +100,30 @@ class Library:
             CaseError: Names that say nothing, or two files for one scan.
         """
         folder = Path(self._dropped.name) / re.sub(r"\W", "", batch)[:40] / "dropped"
-        return self._add_files(one_case(folder, layout_of(self.layout)))
+        layout = layout_in(folder, self.layout)
+        return self._add_files(one_case(folder, layout), layout)
 
     def _add_folder(self, folder: Path) -> None:
         if (folder / "log.csv").is_file():
             self._add(f"training {folder.name}", "training", {"path": str(folder)})
             return
-        layout = layout_of(self.layout)
         try:
-            self._add_files(one_case(folder, layout))
+            layout = layout_in(folder, self.layout)
+            self._add_files(one_case(folder, layout), layout)
         except SeveralCases:
             found = find_cohort(folder, layout)
             for files in found.cases.values():
-                self._add_files(files)
+                self._add_files(files, layout)
             for name, error in found.bad.items():
                 self._add(name, "problem", {}, str(error))
         except (CaseError, OSError) as error:
             self._add(folder.name, "problem", {}, str(error))
 
-    def _add_files(self, files: CaseFiles) -> Entry:
+    def _add_files(self, files: CaseFiles, layout: Layout) -> Entry:
         return self._add(files.name, "study", {
             "kind": "files", "name": files.name, "images": {m: str(path) for m, path in files.images.items()},
             "label": None if files.label is None else str(files.label), "channels": dict(files.channels),
-            "notes": list(files.notes), "layout": self.layout})
+            "notes": list(files.notes), "layout": layout.name})
 
     def _add(self, title: str, kind: str, source: dict[str, Any], words: str = "") -> Entry:
         name = f"s{len(self.entries)}"
