@@ -20,7 +20,7 @@ MODALITY_COLOURS = {"FLAIR": "#0072B2", "T1ce": "#8C510A", "T1": "#5E3C99", "T2"
 REGION_COLOURS = {"WT": "#56B4E9", "TC": "#7A4FB5", "ET": "#E6B800", "LV": "#0072B2", "RV": "#56B4E9",
                   "myocardium": "#009E73", "oedema": "#E6B800", "oedema_only": "#CC79A7", "scar": "#D55E00"}
 # Internal label -> colour of the overlay: the colour of the outermost region that only this label adds.
-CLASS_COLOURS = ("#000000", "#D55E00", "#009E73", "#F0E442", "#E69F00", "#8FD3FF")
+CLASS_COLOURS = ("#000000", "#D55E00", "#009E73", "#F0E442", "#F781BF", "#8FD3FF")
 
 RC = {
     "figure.dpi": 160, "savefig.dpi": 160, "font.size": 10, "axes.titlesize": 10, "axes.labelsize": 10,

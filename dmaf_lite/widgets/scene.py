@@ -7,6 +7,7 @@ grids of their own: `origin` and `step` say where they lie, in voxels of the sce
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -250,8 +251,8 @@ def cohort_table(card: Mapping[str, Any] | None, spec: DatasetSpec) -> dict[str,
         return None
     table = {key_of(mask): {r: card["dice"][spec.subset_name(mask)][r] for r in spec.regions}
              for mask in spec.subsets() if spec.subset_name(mask) in card["dice"]}
-    return {"table": table, "source": f"mean of {card.get('test_cases', '?')} test cases, {card.get('data', '')}"
-            .split(";")[0]}
+    cases = re.match(r"[^;)]*\)?", card.get("data", ""))[0]  # what they are; how they were chosen is in the card
+    return {"table": table, "source": f"mean of {card.get('test_cases', '?')} test cases, {cases}"}
 
 
 def answer_bytes(mask: Mask, answer: Answer, place: Mapping[str, list[float]], spec: DatasetSpec, *,

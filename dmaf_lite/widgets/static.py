@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dmaf_lite.base.provenance import NOT_A_DEVICE
+from dmaf_lite.data.layouts import LAYOUTS
 from dmaf_lite.figures.style import png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PHANTOMS_ONLY = "The weights know synthetic phantoms only: what they say about this study means nothing. "
+RESEARCH = NOT_A_DEVICE.split(";")[0] + "."
 # matplotlib is not made for threads, and a training that is watched live is drawn by one.
 DRAWING = threading.RLock()
 STORED = 120  # dots an inch of the picture in a saved notebook: about 1,000 pixels wide, and the notebook stays small
@@ -25,8 +27,9 @@ def warning_for(card: Mapping[str, Any] | None) -> str:
     Args:
         card: Of the weights; None where there are none, or where they are not known.
     """
-    known = card is not None and card.get("layout", "phantom") != "phantom"
-    return ("" if known else PHANTOMS_ONLY) + NOT_A_DEVICE
+    layout = LAYOUTS.get((card or {}).get("layout", ""))
+    known = layout is not None and not layout.synthetic
+    return RESEARCH if known else PHANTOMS_ONLY + RESEARCH
 
 
 class Pictured:

@@ -11,6 +11,7 @@ from dmaf_lite.figures.planes import to_lps
 from dmaf_lite.spec import BRATS, MYOPS
 from dmaf_lite.widgets import Study, on_grid_of
 from dmaf_lite.widgets.scene import Scene, answer_bytes, cohort_table, key_of, mask_of, scene_bytes, unpack
+from dmaf_lite.widgets.static import warning_for
 
 CODES = ["LPS", "RAS", "PSR", "LAS"]
 
@@ -119,6 +120,13 @@ def test_a_patient_has_a_banner_and_a_phantom_none():
     assert phantom["banner"] == "" and "(synthetic)" in phantom["title"]
 
 
+@pytest.mark.parametrize(("layout", "known"), [("phantom", False), ("heart_phantom", False), ("nonsense", False),
+                                               ("brats2020", True)])
+def test_what_the_weights_know_is_told(layout, known):
+    words = warning_for({"layout": layout})
+    assert "not a medical device" in words and ("phantoms only" in words) != known
+
+
 def test_an_answer_as_bytes():
     frame, answer = Scene.of(small_study()), quick_answer((True, False, True, True))
     header, volumes = unpack(answer_bytes((True, False, True, True), answer, frame.place_of(small_study()), BRATS))
@@ -137,6 +145,8 @@ def test_what_a_new_patient_may_expect_comes_from_the_card():
     table = cohort_table({"dice": names, "test_cases": 12, "data": "brain phantom (synthetic); says nothing"}, BRATS)
     assert len(table["table"]) == 15 and table["table"]["1010"] == {"WT": 0.5, "TC": 0.5, "ET": 0.25}
     assert table["source"] == "mean of 12 test cases, brain phantom (synthetic)"
+    chosen = {"dice": names, "test_cases": 8, "data": "8 phantoms (synthetic, seed 1), used to choose; says nothing"}
+    assert cohort_table(chosen, BRATS)["source"] == "mean of 8 test cases, 8 phantoms (synthetic, seed 1)"
     assert cohort_table({}, BRATS) is None and cohort_table(None, MYOPS) is None
 
 
