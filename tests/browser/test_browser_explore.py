@@ -21,6 +21,8 @@ from timing import SHARED, MainThread, children_of, process_seconds
 from tiny import REPOSITORY
 
 from dmaf_lite.data.cohort import layout_of
+from dmaf_lite.phantom.heart.heart_cohort import write_heart
+from dmaf_lite.phantom.heart.hearts import HeartSettings
 from dmaf_lite.widgets import phantom_study
 
 pytestmark = pytest.mark.browser
@@ -83,13 +85,14 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_study(place / axes.lower(), ("FLAIR", "T1ce"), label=True, axes=axes)
     write_study(place / "bare", ("T1",), codes=False)
     (place / "gone").mkdir()
+    write_heart(place / "hearts", 0, 0, HeartSettings())
     return place
 
 
 @pytest.fixture(scope="module")
 def explore(browser: Browser, studies: Path) -> Iterator[Explore]:
     """The application on them. (It needs no browser, but without one there is nothing to test.)"""
-    with Explore(*(studies / name for name in ("lps", "ras", "las", "psr", "bare", "gone"))) as running:
+    with Explore(*(studies / name for name in ("lps", "ras", "las", "psr", "bare", "gone", "hearts"))) as running:
         yield running
 
 
@@ -119,7 +122,7 @@ def test_the_first_picture_comes_soon_and_whole(browser: Browser, address: str) 
     page = browser.page
     thread, start = MainThread(page), time.monotonic()
     page.set_default_timeout(120_000)
-    page.goto(f"{address}#s=s6")  # after five studies and a problem
+    page.goto(f"{address}#s=s7")  # after six studies and a problem
     page.locator("html[data-ready=true] h2:has-text('synthetic')").wait_for()
     settle(page)
     spent = thread.seconds()
@@ -156,7 +159,7 @@ def test_what_is_not_true_any_more_is_dimmed_at_once(browser: Browser, address: 
     assert page.locator(".dmaf-x-stale").count() == 0
     page.keyboard.press("1")
     settle(page)
-    assert page.locator(".dmaf-x-explorer.dmaf-x-stale").count() == 1 and "computing" in says(page)
+    assert page.locator(".dmaf-x-explorer.dmaf-x-stale").count() == 1 and "Computing" in says(page)
     dimmed = page.locator(VIEWS).first.evaluate("e => Number(getComputedStyle(e).opacity)")
     assert dimmed < 0.6
     page.get_by_label("stop what is being computed").wait_for()
@@ -197,9 +200,13 @@ def test_one_scan_without_label_and_without_orientation(browser: Browser, addres
     page.get_by_text("left and right are not known").wait_for()
     page.locator(".dmaf-x-says", has_text="cm³").wait_for()
     assert page.locator(".dmaf-x-tile").count() == 1 and page.locator(".dmaf-x-pill").count() == 1
+    settle(page)
+    read = page.locator(".dmaf-x-readout").inner_text()
+    assert "predicted" in read and "predicted background" not in read, "the answer says where to look"
     page.set_viewport_size({"width": 390, "height": 844})
     settle(page)
     assert page.evaluate(CUT) == []
+    page.get_by_label("show or hide the tools").click()
     with page.expect_download() as waiting:
         page.get_by_label("save this segmentation as a NIfTI file").click()
     saved = waiting.value.path()
@@ -211,6 +218,7 @@ def test_an_error_is_a_card_with_one_sentence(browser: Browser, address: str) ->
     page.get_by_label("study", exact=True).select_option(label="! gone")
     page.locator(".dmaf-x-card", has_text="found no modality").wait_for()
     assert "Traceback" not in page.locator(".dmaf-x-card").inner_text()
+    assert page.get_by_label("try once more").count() == 0, "that would find the same"
     page.locator("input[type=file]").first.set_input_files({"name": "notes.txt", "mimeType": "text/plain",
                                                            "buffer": b"x"})
     page.locator(".dmaf-x-card", has_text="found no NIfTI file").wait_for()
@@ -236,6 +244,34 @@ def test_files_are_chosen_or_dropped(browser: Browser, address: str, studies: Pa
         [{"name": f"x{i}_{name}.nii.gz", "mimeType": "", "buffer": b"x"}
          for i, name in enumerate(("flair", "t1", "t1ce", "t2", "seg", "more"))])
     page.locator(".dmaf-x-card", has_text="expected at most 5").wait_for()
+
+
+def test_a_heart_has_scans_classes_and_regions_of_its_own(browser: Browser, address: str) -> None:
+    page = show(browser, address, "HeartPhantom_000")  # what it is, the names of its files tell
+    page.wait_for_function(ALL_THERE)
+    pills = page.locator(".dmaf-x-pill").all_inner_texts()
+    assert [re.sub(r"^\d\s*", "", text) for text in pills] == ["C0", "LGE", "T2"]
+    assert page.locator(".dmaf-x-tile").count() == 7 and page.locator(".dmaf-x-class").count() == 5
+    assert "oedema only" in says(page) and page.locator(".dmaf-x-banner").count() == 0
+    for width in (390, 1024, 1920):
+        page.set_viewport_size({"width": width, "height": 900})
+        settle(page)
+        assert page.evaluate(CUT) == []
+        for i in range(3):  # a stack of three slices is flat
+            box = page.locator(VIEWS).nth(i).bounding_box()
+            assert box["height"] > 0.49 * box["width"], "there is room for the words in the picture"
+    assert browser.faults() == []
+
+
+def test_who_stops_is_not_told_of_a_fault(browser: Browser, address: str) -> None:
+    page = show(browser, address)
+    page.get_by_label("study", exact=True).select_option(label="another phantom, made now (synthetic)")
+    page.get_by_label("stop what is being computed").click()
+    card = page.locator(".dmaf-x-card:visible")
+    card.wait_for()
+    assert "Stopped." in card.inner_text() and "memory" not in card.inner_text()
+    card.get_by_label("try once more").click()
+    page.locator("html[data-ready=true] h2:has-text('Phantom_001')").wait_for()
 
 
 def test_a_process_that_dies_at_work_is_told_and_started_again(browser: Browser, explore: Explore) -> None:

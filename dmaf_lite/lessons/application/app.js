@@ -5,7 +5,7 @@ const PATIENCE = 400; // ms before progress is shown
 
 async function openApplication() {
   const address = new URLSearchParams(location.hash.slice(1));
-  let explorer = null, open = null, queue = [], busy = false, asking = 0, timer = 0, turn = 0, sources = [];
+  let explorer = null, open = null, queue = [], busy = false, asking = 0, timer = 0, generation = 0, cancelled = false, sources = [];
   const list = make("select.select", { "aria-label": "study", on: { change: () => show(list.value) } });
   const files = make("input", { type: "file", multiple: true, accept: ".nii,.gz", hidden: true, on: { change: () => drop([...files.files]) } });
   const folder = make("input", { type: "file", webkitdirectory: true, hidden: true, on: { change: () => drop([...folder.files]) } });
@@ -25,12 +25,13 @@ async function openApplication() {
 
   // -- the server -----------------------------------------------------------------------------------------------------
   async function send(path, body, binary = false) {
+    cancelled = path === "/cancel";
     asking += 1;
     timer ||= setTimeout(watch, PATIENCE);
     try {
       const answer = await fetch(path, { method: "POST", headers: { "X-Explore": "1" }, body: body instanceof Blob ? body : JSON.stringify(body) })
         .catch(() => { throw new Error("the application has been closed in the terminal: start it again there, then reload this page"); });
-      if (!answer.ok) { const told = await answer.json(); throw Object.assign(new Error(told.words), { stopped: told.stopped }); }
+      if (!answer.ok) { const told = await answer.json(); throw new Error(told.stopped && cancelled ? "stopped" : told.words); }
       return binary ? await answer.arrayBuffer() : await answer.json();
     } finally {
       asking -= 1;
@@ -50,10 +51,10 @@ async function openApplication() {
     queue = [];
     await send("/cancel", {});
   }
-  /** What went wrong, in one sentence, and what to do. */
+  /** What went wrong, in one sentence, and what to do; `again` where trying once more may help. */
   function problem(error, again) {
     card.replaceChildren(make("p", {}, error.message[0].toUpperCase() + error.message.slice(1) + (/[.!]$/.test(error.message) ? "" : ".")),
-      button("start again", "try once more", () => { card.hidden = true; again(); }), button("close", "close this message", () => { card.hidden = true; }));
+      again ? button("start again", "try once more", () => { card.hidden = true; again(); }) : "", button("close", "close this message", () => { card.hidden = true; }));
     card.hidden = false;
   }
 
@@ -63,7 +64,7 @@ async function openApplication() {
     list.replaceChildren(...sources.map(({ name, title, kind }) => make("option", { value: name }, kind === "problem" ? `! ${title}` : title)));
   }
   async function show(name, saved = {}) {
-    const mine = (turn += 1), entry = sources.find((one) => one.name === name) ?? sources[0];
+    const started = (generation += 1), entry = sources.find((one) => one.name === name) ?? sources[0];
     list.value = entry.name;
     card.hidden = true;
     queue = [];
@@ -73,11 +74,11 @@ async function openApplication() {
     document.documentElement.dataset.ready = "false";
     open = entry.name;
     try {
-      if (entry.kind === "problem") throw new Error(entry.words);
-      if (entry.kind === "training") { await training(entry, mine); return; }
+      if (entry.kind === "problem") { problem(new Error(entry.words)); return; } // the files are looked for once
+      if (entry.kind === "training") { await training(entry, started); return; }
       const kept = entry.kind === "shipped" ? await fetch("/shipped").then((answer) => answer.json()) : null;
       const scene = kept ? await inflate(kept.scene) : await send("/open", { name: open }, true);
-      if (mine !== turn) return; // another one was chosen meanwhile
+      if (started !== generation) return; // another one was chosen meanwhile
       explorer = createExplorer(place, scene, { network: true, saved, ask: (key) => { if (explorer) ask(key); }, save, changed: (state) => toAddress(state, { s: open }),
         degrade: (request) => send("/degrade", { name: open, ...request }, true) });
       if (kept) for (const key of byFullness(Object.keys(kept.answers))) explorer.receive(await inflate(kept.answers[key]));
@@ -87,7 +88,7 @@ async function openApplication() {
         work();
       }
       document.documentElement.dataset.ready = "true";
-    } catch (error) { if (mine === turn) problem(error, () => show(entry.name, saved)); }
+    } catch (error) { if (started === generation) problem(error, () => show(entry.name, saved)); }
   }
   const byFullness = (keys) => [...keys].sort((a, b) => b.split("1").length - a.split("1").length);
   /** The reader's question goes before the rest. */
@@ -100,11 +101,11 @@ async function openApplication() {
     if (busy) return;
     busy = true;
     while (queue.length) {
-      const mine = turn, own = queue.own === queue[0] || explorer?.known.size === 0, keys = queue.splice(0, own ? 1 : TOGETHER);
+      const started = generation, own = queue.own === queue[0] || explorer?.known.size === 0, keys = queue.splice(0, own ? 1 : TOGETHER);
       queue.own = undefined;
       try {
         const buffer = await send("/answers", { name: open, keys }, true);
-        if (mine !== turn || !explorer) continue;
+        if (started !== generation || !explorer) continue;
         for (let at = 0; at < buffer.byteLength;) {
           const length = new DataView(buffer, at, 4).getUint32(0, true);
           explorer.receive(new Uint8Array(buffer, at + 4, length));
@@ -114,7 +115,7 @@ async function openApplication() {
         const left = [...keys, ...queue];
         queue = [];
         for (const key of keys) explorer?.fail(key, error.message);
-        if (mine === turn) problem(error, () => { queue = left; work(); });
+        if (started === generation) problem(error, () => { queue = left; work(); });
       }
     }
     busy = false;
@@ -125,10 +126,10 @@ async function openApplication() {
       download(new Blob([bytes], { type: "application/gzip" }), `${explorer.scene.title.replace(/\W+/g, "_")}_${nameOf(key, explorer.scene).replace(/ \+ /g, "-")}_seg.nii.gz`);
     } catch (error) { problem(error, () => save(key)); }
   }
-  async function training(entry, mine) {
+  async function training(entry, started) {
     const image = make("img.training", { alt: `curves of ${entry.title}` });
     place.replaceChildren(image);
-    while (mine === turn) { // it may still be running
+    while (started === generation) { // it may still be running
       const bytes = await send("/training", { name: entry.name }, true), old = image.src;
       image.src = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
       if (old) URL.revokeObjectURL(old);

@@ -3,6 +3,13 @@
 const KINDS = { noise: ["noise", "standard deviations"], bias: ["uneven brightness", "deviations of its logarithm"],
   motion: ["motion", "voxels, as a deviation"] };
 
+/** The ends of the axis for some values between 0 and 1: a tenth or two around them, for differences are small. */
+function ends(values) {
+  if (!values.length) return [0, 1];
+  const low = Math.max(0, Math.floor(Math.min(...values) * 10 - 0.3) / 10), high = Math.min(1, Math.ceil(Math.max(...values) * 10 + 0.3) / 10);
+  return [low, Math.max(high, low + 0.2)];
+}
+
 /** The panel. `give.degrade({scan, kind, level, key})` and `give.answer(key)` promise answers. `view()` is how slices are shown. */
 function makeBadScan(scene, give, view) {
   const given = scene.modalities.filter((_, i) => scene.given[i]);
@@ -71,12 +78,13 @@ function makeBadScan(scene, give, view) {
   }
   function drawChart() {
     const points = [...curve()].sort((a, b) => a[0] - b[0]), out = without && score(without.header);
-    const x = (l) => 34 + (l / 3) * 250, y = (v) => 160 - v * 140;
+    const [low, high] = ends([...points.map(([, h]) => score(h)), ...(out === null ? [] : [out])]);
+    const x = (l) => 34 + (l / 3) * 250, y = (v) => 160 - ((v - low) / (high - low)) * 140;
     const name = scene.reference ? "mean Dice" : "mean expected Dice";
     const text = (px, py, words, more = "") => `<text x="${px}" y="${py}" ${more}>${words}</text>`;
     const colour = scene.colours[scan];
     chart.innerHTML = `<svg viewBox="0 0 300 200" role="img" aria-label="${name} against how bad ${scan} is">
-      ${[0, 0.5, 1].map((v) => `<line x1="34" x2="284" y1="${y(v)}" y2="${y(v)}" class="dmaf-x-grid"/>${text(4, y(v) + 4, v.toFixed(1))}`).join("")}
+      ${[low, (low + high) / 2, high].map((v) => `<line x1="34" x2="284" y1="${y(v)}" y2="${y(v)}" class="dmaf-x-grid"/>${text(4, y(v) + 4, v.toFixed(2))}`).join("")}
       ${out === null ? "" : `<line x1="34" x2="284" y1="${y(out)}" y2="${y(out)}" class="dmaf-x-out"/>${text(284, y(out) - 5, "left out", 'text-anchor="end"')}`}
       <polyline points="${points.map(([l, h]) => `${x(l)},${y(score(h))}`).join(" ")}" fill="none" stroke="${colour}" stroke-width="2.5"/>
       ${points.map(([l, h]) => `<circle cx="${x(l)}" cy="${y(score(h))}" r="${l === level ? 5 : 3}" fill="${colour}"/>`).join("")}
@@ -89,7 +97,7 @@ function makeBadScan(scene, give, view) {
     if (!here || !without) { title.textContent = without || !here ? "" : "There is no other scan to go on with."; return; }
     const [kept, out] = [score(here), score(without.header)], sure = (h) => mean(Object.values(h.expected));
     const weight = (h) => h.mean_weights && mean(h.mean_weights.map((row) => row[index()]));
-    const moved = fresh?.mean_weights ? ` Its mean weight went from ${weight(fresh).toFixed(2)} to ${weight(here).toFixed(2)}.` : "";
+    const moved = level && fresh?.mean_weights ? ` Its mean weight went from ${weight(fresh).toFixed(2)} to ${weight(here).toFixed(2)}.` : "";
     const better = kept >= out ? "keeping it is better" : "leaving it out is better";
     const rule = sure(here) >= sure(without.header) ? "keep it" : "leave it out";
     title.textContent = `Kept ${kept.toFixed(3)}, left out ${out.toFixed(3)}: ${scene.reference ? better : `by its own estimate, ${better}`}.${moved} `

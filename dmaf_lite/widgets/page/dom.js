@@ -31,7 +31,8 @@ const choice = (label, options, act) => {
     options.map(([value, words]) => make("option", { value }, words)));
   return select;
 };
-const signed = (x, digits = 2) => `${x >= 0 ? "+" : "−"}${Math.abs(x).toFixed(digits)}`;
+const signed = (x, digits = 2) => { const size = Math.abs(x).toFixed(digits); return `${Number(size) ? (x > 0 ? "+" : "−") : ""}${size}`; };
+const plain = (name) => name.replaceAll("_", " "); // of a region
 const mean = (values) => values.reduce((a, b) => a + b, 0) / Math.max(values.length, 1);
 
 /** One dot a scan, full where it is given. */

@@ -24,6 +24,7 @@ function createExplorer(root, buffer, from = {}) {
   /** Take over what an address or Python says, as far as it fits this study. */
   function adopt({ on, at, scan, ...others }) {
     if (on && keys.includes(on)) state.on = on;
+    if (others.pinned && !keys.includes(others.pinned)) delete others.pinned;
     if (at?.length === 3) state.at = at.map((v, a) => Math.min(Math.max(Math.round(v) || 0, 0), scene.shape[a] - 1));
     if (scan !== undefined) state.scan = names.includes(scan) ? scan : "";
     for (const [name, value] of Object.entries(others)) if (name in state && typeof value === typeof state[name]) state[name] = value;
@@ -53,7 +54,8 @@ function createExplorer(root, buffer, from = {}) {
   const help = makeHelp();
   const x = { scene, state, names, network: Boolean(host.network), look, scanShown, describe, draw, say, help };
   const views = makeViews(x);
-  const acts = { ...views, toggle, pin() { state.pinned = state.on; state.compare = state.compare === "pinned" ? "" : "pinned"; draw(); },
+  const acts = { ...views, toggle, pin() { const same = state.pinned === state.on;
+      Object.assign(state, same ? { pinned: "", compare: state.compare === "pinned" ? "" : state.compare } : { pinned: state.on, compare: "pinned" }); refresh(); },
     resetWindow() { state.windows[scanShown()] = [...scene.windows[scanShown()]]; draw(); }, help: () => help.showModal(),
     savePicture: () => views.save([scene.title, says.textContent, scene.banner].filter(Boolean), `${scene.title.replace(/\W+/g, "_")}_${state.on}.png`),
     save: host.save && (() => host.save(state.on)) };
@@ -83,9 +85,10 @@ function createExplorer(root, buffer, from = {}) {
     make("row.scans", { role: "group", "aria-label": "scans" }, pills, absent.length ? make("small", {}, `not there: ${absent.join(", ")}`) : null,
       host.network ? guess.check : null),
     guess.row, make("row", {}, says, bar), tools.row,
-    make("body", {}, make("left", {}, views.grid, legend, readout), host.network ? make("side", {}, bars, next, weights) : null),
-    host.network ? make("section.part", {}, make("h3", {}, keys.length > 1 ? `All ${keys.length} subsets, at this slice` : "The only subset"), tiles.list) : null,
-    badPart, solidPart, help);
+    make("body", {}, make("left", {}, views.grid, legend, readout), host.network ? make("side", {}, bars, next, weights, solidPart) : solidPart,
+      host.network ? make("section.part", {}, make("h3", {}, keys.length > 1 ? `All ${keys.length} subsets, at this slice` : "The only subset"),
+        make("small", {}, numbersBelow(scene)), tiles.list) : null),
+    badPart, help);
   root.append(main);
 
   // -- drawing --------------------------------------------------------------------------------------------------------
@@ -111,11 +114,13 @@ function createExplorer(root, buffer, from = {}) {
   }
   /** What the colours mean that are no classes. */
   function explain() {
-    const now = `${state.compare} ${state.map} ${shownKey}`;
+    const to = look().base && { full: "all scans", reference: "the reference", pinned: nameOf(state.pinned, scene) }[state.compare];
+    const now = `${to} ${state.compare} ${state.map} ${shownKey}`;
     if (now === explained) return;
     explained = now;
     const patch = (words, style) => make("span", {}, make("i.chip", { style: { background: style } }), words);
-    differs.replaceChildren(...(state.compare ? [["lost", LOST], ["gained", GAINED], ["other class", OTHER]].map(([words, c]) => patch(words, `rgb(${c})`))
+    const [lost, gained] = state.compare === "reference" ? ["missed", "too much"] : ["lost", "gained"];
+    differs.replaceChildren(...(to ? [`Against ${to}: `, ...[[lost, LOST], [gained, GAINED], ["other class", OTHER]].map(([words, c]) => patch(words, `rgb(${c})`))]
       : state.map ? [mapLegend()] : []));
   }
   function mapLegend() {
@@ -150,8 +155,8 @@ function createExplorer(root, buffer, from = {}) {
     const answer = known.get(state.on);
     if (host.network) {
       say(`Given: ${nameOf(state.on, scene)}. ` + (answer ? Object.entries(scores(answer, scene)).map(([r, v]) =>
-        `${r} ${scene.reference ? v.toFixed(2) : `${v.toFixed(1)} cm³`}`).join(" · ") + guess.words(state.on) : "computing …"));
-      tiles.words(state.on, known);
+        `${plain(r)} ${scene.reference ? v.toFixed(2) : `${v.toFixed(1)} cm³`}`).join(" · ") + guess.words(state.on) : "Computing …"));
+      tiles.words(state.on, state.pinned, known);
       bars.replaceChildren(...barsPanel(scene, shown(), known.get(full), largest));
       weights.replaceChildren(...weightsPanel(scene, shown()));
       next.replaceChildren(...nextPanel(scene, state.on, known));
@@ -168,6 +173,8 @@ function createExplorer(root, buffer, from = {}) {
     const answer = unpack(bytes, scene.shape), { key } = answer.header;
     answer.counts = countRegions(answer.volumes.label, scene.regions);
     for (const [region, value] of Object.entries(scores(answer, scene))) largest[region] = Math.max(largest[region] ?? 0, value);
+    // Without a reference nobody knows where to look before the first answer; who has moved already is left there.
+    if (!known.size && !scene.reference && String(state.at) === String(scene.start)) state.at = fullest(answer.volumes.label, views.axes[0]) ?? state.at;
     known.set(key, answer);
     waiting.get(key)?.done(answer);
     waiting.delete(key);

@@ -13,7 +13,7 @@ function makeGuess(scene, known, show) {
     const answered = (region) => { guess = region ? { key, from, region } : null; row.hidden = true; show(key); };
     row.hidden = false;
     row.replaceChildren(make("b", {}, `Without ${lost}: which region will lose most?`),
-      ...Object.keys(scene.regions).map((region) => button(region, `I guess ${region}`, () => answered(region))), button("just show", "no guess", () => answered("")));
+      ...Object.keys(scene.regions).map((region) => button(plain(region), `I guess ${plain(region)}`, () => answered(region))), button("just show", "no guess", () => answered("")));
     row.querySelector("button").focus();
     return true;
   }
@@ -28,7 +28,7 @@ function makeGuess(scene, known, show) {
     const [before, after] = [guess.from, guess.key].map((one) => scores(known.get(one), scene));
     const loss = (region) => (scene.reference ? before[region] - after[region] : Math.abs(before[region] - after[region]) / Math.max(before[region], 1e-9));
     const worst = Object.keys(scene.regions).reduce((a, b) => (loss(b) > loss(a) ? b : a));
-    return guess.region === worst ? ` You guessed ${worst}: right.` : ` You guessed ${guess.region}; ${worst} lost most.`;
+    return guess.region === worst ? `. You guessed ${plain(worst)}: right.` : `. You guessed ${plain(guess.region)}; ${plain(worst)} lost most.`;
   }
   return { check: make("label.check", {}, wanted, "guess first"), row, asks, shown, words };
 }

@@ -5,7 +5,7 @@ const HELP = [["1 to 9", "switch a scan on or off"], ["Up, Down, wheel, swipe", 
   ["drag", "window: to the right is wider, down is darker"], ["Shift or right drag", "move the picture"],
   ["Ctrl + wheel, + and −, pinch", "zoom; 0 or a double click goes back"], ["w", "reset the window of this scan"],
   ["g", "three planes, or all scans"], ["o", "outlines only"], ["l", "labels on or off"], ["r", "outline of the reference"],
-  ["d", "differences to the answer from all scans"], ["p", "pin this subset to compare with"], ["m", "measure a distance"],
+  ["d", "differences to the answer from all scans"], ["p", "pin this subset, to compare others with it"], ["m", "measure a distance"],
   ["i", "save the picture"], ["?", "this list"]];
 const STEPS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10 };
 

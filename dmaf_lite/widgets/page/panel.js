@@ -16,7 +16,7 @@ function barsPanel(scene, shown, full, largest) {
   const rows = regions.map((region) => {
     const value = now[region], most = scene.reference ? 1 : Math.max(largest[region], 1e-9);
     const note = best && full !== shown ? signed(value - best[region], scene.reference ? 2 : 1) : "";
-    return make("bar", { style: columns }, make("span", {}, region),
+    return make("bar", { style: columns }, make("span", {}, plain(region)),
       make("span.track", {}, make("i.fill", { style: { width: `${(100 * value) / most}%` } }),
         best ? make("b.mark", { style: { left: `${(100 * best[region]) / most}%` } }) : null),
       make("span.value", {}, scene.reference ? value.toFixed(2) : `${value.toFixed(1)} cm³`, " ", make("small", {}, note)),

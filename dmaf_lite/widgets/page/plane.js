@@ -130,7 +130,8 @@ function paintMarks(canvas, place, axis, voxel, shape, letters, { cross = true, 
     context.lineTo(bx, by);
     context.stroke();
     context.font = `600 ${13 * ratio}px system-ui, sans-serif`;
-    word(context, `${distance(ruler, place).toFixed(1)} mm`, Math.min(bx + 8 * ratio, W - 64 * ratio), Math.max(by - 8 * ratio, 12 * ratio), ratio);
+    const words = `${distance(ruler, place).toFixed(1)} mm`, room = W - context.measureText(words).width - 4 * ratio;
+    word(context, words, Math.min(bx + 8 * ratio, room), Math.max(by - 8 * ratio, 12 * ratio), ratio);
   }
   context.restore();
 }

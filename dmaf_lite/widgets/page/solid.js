@@ -28,7 +28,7 @@ function makeSolid(scene, view) {
     const [ct, st, cf, sf] = [Math.cos(turn), Math.sin(turn), Math.cos(tilt), Math.sin(tilt)];
     // The screen's right, down and depth, in LPS; from the front at first.
     const right = [ct, st, 0], deep = [-st * cf, ct * cf, -sf], below = [st * sf, -ct * sf, -cf];
-    const middle = size.map((n) => n / 2), reach = Math.hypot(...size) / 2, scale = (2 * reach) / SIDE;
+    const middle = size.map((n) => n / 2), reach = Math.hypot(...size) / 2, scale = (1.8 * reach) / SIDE; // a head does not fill the corners of its box
     const [X, Y, Z] = size, { head, label } = coarse, out = image.data;
     const at = (volume, x, y, z) => (x < 0 || y < 0 || z < 0 || x >= X || y >= Y || z >= Z ? 0 : volume[(x | 0) + X * ((y | 0) + Y * (z | 0))]);
     for (let r = 0, o = 0; r < SIDE; r++) for (let c = 0; c < SIDE; c++, o += 4) {

@@ -1,5 +1,6 @@
 // All subsets at once: a small picture each, dots for the scans, numbers below. One Tab stop; arrow keys walk, Enter chooses.
 
+const MOST_NUMBERS = 3; // below a tile
 const AT_ONCE = 3; // tiles painted in a frame: they hold up nothing that is under the hand
 
 function makeTiles(scene, keys, choose) {
@@ -10,7 +11,7 @@ function makeTiles(scene, keys, choose) {
       title: nameOf(key, scene), on: { click: () => choose(key) } }, canvas, dots(key, scene), numbers);
     return { key, canvas, numbers, tile };
   });
-  const list = make("tiles", { role: "listbox", "aria-label": `All ${keys.length} subsets of the scans`, on: { keydown(event) {
+  const list = make("tiles", { style: { "--tiles": Math.max(keys.length, 10) }, role: "listbox", "aria-label": `All ${keys.length} subsets of the scans`, on: { keydown(event) {
     const at = tiles.findIndex(({ tile }) => tile === document.activeElement);
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     const to = step ? at + step : { Home: 0, End: tiles.length - 1 }[event.key];
@@ -21,16 +22,17 @@ function makeTiles(scene, keys, choose) {
   } } }, tiles.map(({ tile }) => tile));
 
   /** Mark the chosen one, and write what is known below each. */
-  function words(key, known) {
+  function words(key, pinned, known) {
     for (const { key: own, tile, numbers } of tiles) {
       tile.setAttribute("aria-selected", own === key);
+      tile.classList.toggle("dmaf-x-pinned", own === pinned);
       tile.tabIndex = own === key ? 0 : -1;
       const answer = known.get(own);
       const values = answer && scores(answer, scene), regions = Object.keys(scene.regions);
-      const few = regions.length > 3 ? [mean(Object.values(values ?? {}))] : Object.values(values ?? {});
+      const few = regions.length > MOST_NUMBERS ? [mean(Object.values(values ?? {}))] : Object.values(values ?? {});
       numbers.textContent = answer ? few.map((v) => (scene.reference ? v.toFixed(2).replace(/^0/, "") : v.toFixed(0))).join(" ") : "…";
-      tile.setAttribute("aria-label", `${nameOf(own, scene)}${answer ? `: ${regions.map((r) =>
-        `${r} ${scene.reference ? `Dice ${values[r].toFixed(2)}` : `${values[r].toFixed(1)} cm³`}`).join(", ")}` : ", not computed yet"}`);
+      tile.setAttribute("aria-label", `${nameOf(own, scene)}${own === pinned ? ", pinned" : ""}${answer ? `: ${regions.map((r) =>
+        `${plain(r)} ${scene.reference ? `Dice ${values[r].toFixed(2)}` : `${values[r].toFixed(1)} cm³`}`).join(", ")}` : ", not computed yet"}`);
     }
   }
   let late = [], due = 0, paint = null;
@@ -46,6 +48,10 @@ function makeTiles(scene, keys, choose) {
   }
   return { list, tiles, words, paintSoon };
 }
+
+/** What stands below each tile, for its heading. */
+const numbersBelow = ({ regions, reference }) => { const names = Object.keys(regions).map(plain), of = reference ? "Dice of " : "cm³ of ";
+  return `Below each: ${names.length > MOST_NUMBERS ? `the mean ${reference ? "Dice" : "volume in cm³"} of all ${names.length} regions` : of + names.join(", ")}.`; };
 
 /** The square around everything that any answer calls a tumour, in columns and rows of a plane; all of it where nothing is. */
 function tumourBox(scene, labels, axis) {

@@ -26,22 +26,25 @@ function makeTools(x, acts) {
   const scan = choice("scan under the labels", [["", network ? "scan: first given" : "scan: first"], ...names.map((name) => [name, name])],
     (name) => set("scan", name));
   const compare = choice("differences", [["", "no differences"], ["full", "against all scans"],
-    ...(scene.reference ? [["reference", "against the reference"]] : []), ["pinned", "against the pinned one"]], (value) => set("compare", value));
-  const map = choice("map", [["", "labels"], ["confidence", "confidence"], ...names.map((name) => [`weight/${name}`, `weight of ${name}`])],
+    ...(scene.reference ? [["reference", "against the reference"]] : []), ["pinned", ""]], (value) => set("compare", value));
+  const map = choice("map", [["", "colours: classes"], ["confidence", "confidence"], ...names.map((name) => [`weight/${name}`, `weight of ${name}`])],
     (value) => set("map", value));
-  const pin = button("pin", "compare with this subset (p)", acts.pin);
-  const zoom = [button("−", "zoom out", () => acts.zoomBy(1 / 1.25)), button("+", "zoom in", () => acts.zoomBy(1.25)), button("fit", "whole head (0)", acts.reset)];
-  const row = make("row.tools", { role: "toolbar", "aria-label": "view" },
+  const pin = button("pin", "pin this subset, and show what others do differently (p)", acts.pin);
+  const zoom = [button("−", "zoom out", () => acts.zoomBy(1 / 1.25)), button("+", "zoom in", () => acts.zoomBy(1.25)), button("fit", "whole picture (0)", acts.reset)];
+  const few = button("tools", "show or hide the tools", () => few.setAttribute("aria-expanded", few.ariaExpanded !== "true")); // on a phone
+  few.classList.add("dmaf-x-few");
+  few.ariaExpanded = "false";
+  const row = make("row.tools", { role: "toolbar", "aria-label": "view" }, few,
     make("set", {}, Object.values(layout)), make("set", {}, Object.values(tool)), make("set", {}, zoom),
     make("label.check", {}, "centre ", centre), make("label.check", {}, "width ", width), button("reset", "reset the window (w)", acts.resetWindow),
-    make("label.check", {}, "labels ", opacity), outlined, reference, scan, ...(network ? [map, compare, pin] : []),
+    make("label.check", {}, "opacity ", opacity), outlined, reference, scan, ...(network ? [map, compare, pin] : []),
     button("PNG", "save the picture (i)", acts.savePicture), acts.save ? button("save NIfTI", "save this segmentation as a NIfTI file", acts.save) : null,
     button("?", "list of keys", acts.help));
 
   function update() {
     const shown = x.scanShown(), [a, b] = state.windows[shown];
     const now = JSON.stringify([state.tool, state.layout, state.outlined, state.reference, state.opacity, state.scan, state.compare, state.map,
-      state.pinned === state.on, shown, a, b]);
+      state.pinned, state.on, shown, a, b]);
     if (now === said) return;
     said = now;
     for (const [name, made] of Object.entries(tool)) pressed(made, state.tool === name);
@@ -54,6 +57,8 @@ function makeTools(x, acts) {
     if (document.activeElement !== width) width.value = digits(value(b) - value(a));
     centre.step = width.step = digits((high - low) / 50);
     opacity.value = state.opacity;
+    Object.assign(compare.options[compare.options.length - 1], { disabled: !state.pinned,
+      text: state.pinned ? `against ${nameOf(state.pinned, scene)}` : "against a pinned subset" });
     [scan.value, compare.value, map.value] = [state.scan, state.compare, state.map];
   }
   return { row, update };

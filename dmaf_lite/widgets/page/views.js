@@ -1,6 +1,8 @@
 // The pictures: up to four canvases with a slider each, and the hand on them. They are painted at most once a frame; how
 // large they are is told by the page (and not asked for: that would lay it out once more for every picture).
 
+const FLATTEST = 2; // times as wide as high: a stack of a few slices leaves room for the words in its picture
+
 /** The views of an explorer. `x` is what it shares: scene, state, names (of the scans), look(name), scanShown(), describe(plane, name),
  *  draw() to paint soon, and say(words). */
 function makeViews(x) {
@@ -33,7 +35,7 @@ function makeViews(x) {
   }
   function paintView(view, i) {
     const { canvas } = view, plane = planeOf(i), axis = axes[plane], box = boxOf(plane), name = nameIn(i);
-    const shape = (box[1] * scene.spacing[across(axis)]) / (box[3] * scene.spacing[down(axis)]);
+    const shape = Math.min((box[1] * scene.spacing[across(axis)]) / (box[3] * scene.spacing[down(axis)]), FLATTEST);
     if (view.ratio !== shape) view.figure.style.setProperty("--ratio", (view.ratio = shape)); // its size follows, and is told
     const ratio = (canvas.ratio = Math.min(window.devicePixelRatio || 1, 2));
     const [width, height] = [Math.round(view.wide * ratio), Math.round(view.tall * ratio)];
@@ -57,19 +59,23 @@ function makeViews(x) {
     state.at[axis] = Math.min(Math.max(to, 0), scene.shape[axis] - 1);
     x.draw();
   }
-  function zoomBy(factor) {
-    state.zoom = Math.min(Math.max(state.zoom * factor, 0.5), 12);
-    if (state.zoom <= 1) state.pans = state.pans.map(() => [0, 0]);
+  /** `stays(plane)` is what keeps its place in a picture: mm from the middle of the canvas, before and without zoom. */
+  function zoomTo(factor, stays) {
+    const zoom = Math.min(Math.max(state.zoom * factor, 0.5), 12), change = 1 / zoom - 1 / state.zoom;
+    state.pans = state.pans.map((pan, plane) => (zoom <= 1 ? [0, 0] : pan.map((p, k) => p + stays(plane)[k] * change)));
+    state.zoom = zoom;
     x.draw();
   }
-  /** Zoom about a point of a picture: what lies there stays there. */
+  /** Zoom about the cross-hair. */
+  function zoomBy(factor) {
+    zoomTo(factor, (plane) => { const axis = axes[plane], v = down(axis); return [across(axis), v].map((a, k) => {
+      const at = a === v && axis !== 2 ? scene.shape[a] - 1 - state.at[a] : state.at[a];
+      return ((at + 0.5 - scene.shape[a] / 2) * scene.spacing[a] + state.pans[plane][k]) * state.zoom; }); });
+  }
+  /** Zoom about a point of a picture; in the others, about the middle. */
   function zoomAt(i, factor, [px, py]) {
-    const before = state.zoom;
-    zoomBy(factor);
-    if (state.zoom <= 1) return;
-    const { canvas, mm } = views[i], pan = state.pans[planeOf(i)], shift = mm / state.zoom - mm / before;
-    pan[0] += (px - canvas.width / 2) * shift;
-    pan[1] += (py - canvas.height / 2) * shift;
+    const { canvas, mm } = views[i];
+    zoomTo(factor, (plane) => (plane === planeOf(i) ? [(px - canvas.width / 2) * mm, (py - canvas.height / 2) * mm] : [0, 0]));
   }
   function reset() { state.zoom = 1; state.pans = state.pans.map(() => [0, 0]); ruler = null; x.draw(); }
   function choosePlane(plane) { if (inPlanes()) state.plane = plane; }
@@ -82,7 +88,7 @@ function makeViews(x) {
       state.windows[nameIn(i)] = [centre - wide / 2, centre + wide / 2];
       x.draw();
     },
-    pan(dx, dy) { const pan = state.pans[planeOf(i)]; pan[0] += dx / view.place.scale; pan[1] += dy / view.place.scale; x.draw(); },
+    pan(dx, dy) { const pan = state.pans[planeOf(i)], mm = view.mm / state.zoom; pan[0] += dx * mm; pan[1] += dy * mm; x.draw(); }, // zoom may be newer than the picture
     zoom: (factor, at) => zoomAt(i, factor, at),
     measure(a, b) { ruler = { view: i, ends: [a, b].map((at) => columnRow(at, view.place)) }; x.say(`${distance(ruler.ends, view.place).toFixed(1)} mm`); x.draw(); },
     reset,

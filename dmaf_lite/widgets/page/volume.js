@@ -50,6 +50,25 @@ function cut({ data, shape: [X, Y], maps }, axis, index) {
   return { width, height, data: out };
 }
 
+/** The voxel of the scene with a label that is nearest to the middle of the slice across `axis` with the most label; null where there is none. */
+function fullest({ data, shape: [X, Y], maps }, axis) {
+  const [columns, rows, layers] = maps, each = (act) => {
+    for (let z = 0; z < layers.length; z++) for (let y = 0; y < rows.length; y++) {
+      const row = X * (rows[y] + Y * layers[z]);
+      if (rows[y] >= 0 && layers[z] >= 0) for (let x = 0; x < columns.length; x++) if (columns[x] >= 0 && data[row + columns[x]]) act([x, y, z]);
+    }
+  };
+  const sums = Array.from(maps[axis], () => [0, 0, 0, 0]); // of each slice: along each axis, and how many
+  each((at) => [...at, 1].forEach((n, a) => { sums[at[axis]][a] += n; }));
+  const most = Math.max(...sums.map((sum) => sum[3])), slice = sums.findIndex((sum) => sum[3] === most), middle = sums[slice].map((n) => n / most);
+  let found = null, least = Infinity;
+  each((at) => {
+    const away = at[axis] === slice ? Math.hypot(...at.map((n, a) => n - middle[a])) : Infinity;
+    if (away < least) [found, least] = [at, away];
+  });
+  return found;
+}
+
 /** Voxels of each region in a label map: a table from class to the regions that hold it does the sums. */
 function countRegions(label, regions) {
   const classes = new Float64Array(256);
