@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+
 import pytest
 from driver import Browser
 from test_browser_page import PIXELS, VIEWS, changes, open_page, page, says, settle  # noqa: F401 page is a fixture
+
+from dmaf_lite.widgets import phantom_study
+from dmaf_lite.widgets.scene import Scene, scene_bytes
+from dmaf_lite.widgets.standalone import standalone
 
 pytestmark = pytest.mark.browser
 
@@ -114,6 +121,19 @@ def test_a_phone_shows_the_picture_first_and_tools_when_asked(browser: Browser) 
     page.set_viewport_size({"width": 1024, "height": 768})
     settle(page)
     assert zoom.is_visible() and not tools.is_visible()
+
+
+def test_a_scan_that_is_not_chosen_is_not_struck_out_where_nothing_is_left_out(browser: Browser, tmp_path) -> None:
+    scene = scene_bytes(Scene.of(phantom_study(5, 0, spacing=6.0)))
+    data = {"scene": base64.b64encode(gzip.compress(scene)).decode(), "answers": {}}
+    (tmp_path / "study.html").write_text(standalone("study", data))
+    struck = "() => getComputedStyle(document.querySelectorAll('.dmaf-x-pill')[1]).textDecorationLine"
+    browser.renew()
+    browser.page.goto((tmp_path / "study.html").as_uri())
+    browser.page.locator("html[data-ready=true]").wait_for()
+    assert browser.page.evaluate(struck) == "none"
+    open_page(browser, hash_="#on=%221011%22")
+    assert browser.page.evaluate(struck) == "line-through"
 
 
 def test_the_views_fill_their_place(page) -> None:  # noqa: F811
