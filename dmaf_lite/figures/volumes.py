@@ -169,7 +169,7 @@ def show_maps(maps: Mapping[str, np.ndarray], affine: np.ndarray, *, index: int,
         plane: ``axial``, ``coronal`` or ``sagittal``.
         limits: What the ends of the colours stand for.
         unit: Name of the numbers.
-        outline: A label map; the border of what is not 0 is drawn in white, that of the core (1 and 3) in red.
+        outline: A label map; the border of what is not 0 is drawn in white, that of the core (1 and 3) in orange.
     """
     import matplotlib.pyplot as plt
 

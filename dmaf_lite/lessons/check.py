@@ -23,6 +23,9 @@ MEDIAN, P90, LONGEST = 8, 20, 30  # code lines per cell: what a reader takes in 
 LARGEST = 500_000  # bytes; above, GitHub is slow to show a notebook
 CHECKS = 3
 FOLDED_ANSWER = "<details><summary>Answer</summary>"
+WIDEST = 110  # letters; a longer line of an output runs out of the book's column, and is broken on paper
+DIGITS = re.compile(r"\d*\.\d{9,}")  # a number that nobody has rounded
+BARE_PAGE = re.compile(r"`(?:\.\./)?docs/[\w/]+\.md`")
 PRIVATE = {
     "a path of a machine": re.compile(
         r"(?<![\w.])/(?:home|root|Users|work|tmp|mnt|private)/\w|[A-Z]:\\\w|site-packages"),
@@ -88,6 +91,7 @@ def check_source(workspace: Workspace, lesson: Lesson) -> list[str]:
         problems.append(f"there are {len(checks)} cells tagged check; expected at least {CHECKS}")
     if any("itkwidgets" in cell.source for cell in code):
         problems.append("itkwidgets is imported; it belongs into notebooks/optional only")
+    problems += [f"the page {bare} is named, not linked" for bare in BARE_PAGE.findall(text)]
     return problems + _check_links(workspace.notebooks, text)
 
 
@@ -151,6 +155,12 @@ def _check_output(cell: NotebookNode, output: NotebookNode) -> list[str]:
         if kind in data and not output.metadata.get(kind, {}).get("alt"):
             problems.append(f"{where} is a picture without alt text; use figures.show(fig, alt=...)")
     text = output.get("text", "") + json.dumps({k: v for k, v in data.items() if not k.startswith("image/")})
+    printed = output.get("text", "")
+    widest = max(printed.splitlines(), key=len, default="")
+    if len(widest) > WIDEST:
+        problems.append(f"{where} has a line of {len(widest)} letters, at most {WIDEST} fit: {widest[:60]}...")
+    if found := DIGITS.search(printed):
+        problems.append(f"{where} shows a number that is not rounded: {found[0]}")
     return problems + [f"{where} shows {what}: {found[0]}" for what, pattern in PRIVATE.items()
                        if (found := pattern.search(text))]
 

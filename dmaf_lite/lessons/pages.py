@@ -48,7 +48,8 @@ def with_links(text: str, page: str, book: Set[str]) -> str:
             return f"{bang}[{words}]({os.path.relpath('index.md', here)}{hash_}{anchor})"
         if place in book:
             return found[0]
-        return f"{words} (`{place}`)"
+        named = words.strip("`").rstrip("/") in (place, PurePosixPath(place).name)
+        return f"`{place}`" if named else f"{words} (`{place}`)"
 
     return LINK.sub(lead, text)
 

@@ -85,7 +85,7 @@ def state_of(requirement: Requirement) -> str:
 # %%
 needed = [Requirement(text) for text in requires("dmaf-lite") or []]
 needed = [r for r in needed if r.marker is None or r.marker.evaluate({"extra": ""})]
-report = {str(r): state_of(r) for r in needed}
+report = {f"{r.name} {r.specifier}": state_of(r) for r in needed}
 for requirement, state in report.items():
     print(f"{requirement:36s} {state}")
 
@@ -106,7 +106,7 @@ assert set(report.values()) == {"OK"}, [line for line in report.items() if line[
 device = choose_device()
 precision = choose_precision("auto", device)
 print(f"Python     {sys.version.split()[0]}")
-print(f"torch      {torch.__version__}, {torch.get_num_threads()} threads, {os.cpu_count()} cores")
+print(f"torch      {torch.__version__}, threads: {torch.get_num_threads()}, cores: {os.cpu_count()}")
 print(f"device     {device.type}")
 print(f"precision  {str(precision).removeprefix('torch.')}")
 
@@ -187,7 +187,7 @@ print(f"ET: {scores['all four']['ET']:.2f} from all four scans, {scores['without
 #
 # ## In practice
 #
-# - Wrong kernel is the most frequent trouble: choose the one of `.venv` (top right in JupyterLab).
+# - A wrong kernel is the most frequent trouble: choose the one of `.venv` (top right in JupyterLab).
 # - Nothing is downloaded in any lesson, and none needs a GPU.
 # - More answers are in [troubleshooting](../docs/troubleshooting.md).
 #

@@ -59,7 +59,7 @@ from dmaf_lite.spec import BRATS
 from dmaf_lite.training.runlog import read_log
 
 check_parameters(globals())
-print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; everything in this lesson runs on the CPU")
+print(f"torch {torch.__version__}, threads: {torch.get_num_threads()}; everything in this lesson runs on the CPU")
 
 # %% [markdown]
 # ## 1 · A batch in which scans are missing

@@ -24,7 +24,7 @@
 # > The paper shows DMAF as a figure: project, four masked attention blocks, restore, weigh, add. What the figure leaves
 # > open is completed by us, in remarks like this one.
 #
-# Not here: the distillation terms (lessons 04 and 05) and a training long enough to compare fusions (lesson 07).
+# Not here: the distillation terms (lessons 04 and 05) and a training long enough to compare fusions (lesson 09).
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner
@@ -57,7 +57,7 @@ from dmaf_lite.nn.fusion import DMAF, MeanFusion
 from dmaf_lite.spec import BRATS
 
 check_parameters(globals())
-print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; everything in this lesson runs on the CPU")
+print(f"torch {torch.__version__}, threads: {torch.get_num_threads()}; everything in this lesson runs on the CPU")
 
 # %% [markdown]
 # ## 1 · One level, one study
@@ -139,7 +139,7 @@ print("set:  ", [round(w, 3) for w in was_set.tolist()])
 # %%
 value = torch.tensor([1.0, 1.0, float("nan"), 1.0])
 print("weight 0 times NaN:", float((was_set * value).sum()))
-print("filled first:      ", float((was_set * torch.where(available, value, 0.0)).sum()))
+print(f"filled first:       {float((was_set * torch.where(available, value, 0.0)).sum()):.3f}")
 
 # %% tags=["check"]
 assert added.isnan().all(), "adding minus infinity spoils every weight"
@@ -164,7 +164,7 @@ def attention_of(block, x):
 
 
 # %% [markdown]
-# and then every token thinks for itself in a small feed-forward network. Both steps add to $x$ (residual) and norm first.
+# Then every token thinks for itself in a small feed-forward network. Both steps add to $x$ (residual) and norm first.
 #
 # > Four blocks are the figure's; pre-norm, the feed-forward ratio of 2 and no dropout are ours.
 
@@ -469,10 +469,10 @@ for number, shown in maps_of.items():
     fig = figures.show_maps(dict(zip(BRATS.modalities, shown, strict=True)), np.eye(4), index=index, image=scans[0],
                             limits=(0, top), outline=label)
     figures.show(fig, alt=f"Trained weights at level {number}: FLAIR, and the weight of each scan; the tumour is outlined "
-                 "in white, its core in red")
+                 "in white, its core in orange")
 
 # %% [markdown]
-# Above level 1, below level 2; white is the border of the tumour, red that of its core. Compare with the pictures of
+# Above level 1, below level 2; white is the border of the tumour, orange that of its core. Compare with the pictures of
 # section 8: now *who* is heard depends on *where*. The next cell puts numbers to level 2.
 
 # %%

@@ -11,7 +11,7 @@
 #
 # **Question** how can a scan learn from all scans together how things belong together?
 #
-# **Do** covariance alignment and masked graph attention by hand, then with the package.
+# **Do** compute covariance alignment and masked graph attention by hand, then with the package.
 #
 # **Learn**
 # - to compute a Deep CORAL value with pencil and paper
@@ -92,10 +92,10 @@ print(cov(X), cov(Y), sep="\n")
 # [Covariance alignment](../docs/glossary.md#covariance-alignment) (CCA) is the squared distance between two covariances, scaled as in Deep CORAL (Sun and Saenko,
 # 2016). The paper's figure shows that covariances are aligned; **this distance and its scale are ours**.
 #
-# $$ L_{cov} = \frac{\lVert \mathrm{Cov}(X) - \mathrm{Cov}(Y) \rVert_F^2}{4\, d^2} \tag{4.2} $$
+# $$ L_\text{cov} = \frac{\lVert \mathrm{Cov}(X) - \mathrm{Cov}(Y) \rVert_F^2}{4\, d^2} \tag{4.2} $$
 
 # %% [markdown]
-# **Before you run**: take the two matrices above. What is $L_{cov}$, by pencil?
+# **Before you run**: take the two matrices above. What is $L_\text{cov}$, by pencil?
 #
 # <details><summary>Answer</summary>The difference has the entries 0, 4, 4, 8; (0 + 16 + 16 + 64) / (4 · 2²) = 6.</details>
 
@@ -115,7 +115,7 @@ assert covariance_gap(covariance(X), covariance(Y)).item() == by_hand, "the pack
 # twice from the same Gaussian, and the two covariances differ by chance, although there is nothing to align. For unit
 # variance in $d$ channels the expected value of this *floor of chance* is
 #
-# $$ \mathbb E\, L_{cov} = \frac{1 + 1/d}{2\,(V - 1)} \tag{4.3} $$
+# $$ \mathbb E\, L_\text{cov} = \frac{1 + 1/d}{2\,(V - 1)} \tag{4.3} $$
 
 # %%
 d, draws = 128, 100
@@ -206,7 +206,7 @@ assert torch.equal(net.encode(images, available).levels[-1], e), "and yet the en
 assert only_encoder[-1] < only_encoder[0], "the encoders can lower it too"
 
 # %% [markdown]
-# So a falling $L_{cov}$ is no proof that an encoder learns. The Linear starts at the identity (ours), which makes at
+# So a falling $L_\text{cov}$ is no proof that an encoder learns. The Linear starts at the identity (ours), which makes at
 # least the *first* gap speak of the encoder.
 
 # %% tags=["hide-input"]
@@ -243,11 +243,11 @@ figures.show(draw_covariances(), alt="Four covariance matrices of channels: the 
 # Now relations between **places** (MAA). The nodes of a graph are the voxels of the deepest level. Node $i$ of the
 # student asks, the teacher's nodes $j$ answer, and what comes back should be the teacher's own node:
 #
-# $$ s_{ij} = \frac{(W_q e_i)^\top (W_k f_j)}{\sqrt c}, \qquad G_i = W_o \sum_{j \in N(i)}
-# \frac{\exp s_{ij}}{\sum_{k \in N(i)} \exp s_{ik}}\, W_v f_j, \qquad L_{att} = \mathrm{mean}\,(G - f)^2 \tag{4.4} $$
+# $$ \begin{gathered} s_{ij} = \frac{(W_q e_i)^\top (W_k f_j)}{\sqrt c}, \qquad G_i = W_o \sum_{j \in N(i)}
+# \frac{\exp s_{ij}}{\sum_{k \in N(i)} \exp s_{ik}}\, W_v f_j, \\ L_\text{att} = \mathrm{mean}\,(G - f)^2 \end{gathered} \tag{4.4} $$
 #
 # $N(i)$ are the neighbours of $i$: the $K_{nn}$ nodes nearest to $f_i$ in cosine similarity, $i$ itself always among
-# them. The target $f$ is in the June figure; **heads of eight channels, the shared parameters and the choice of
+# them. That the target is $f$, the paper's figure of June shows (section 10 has the one of May); **heads of eight channels, the shared parameters and the choice of
 # neighbours are ours**. The package joins all nodes unless `neighbours` is set. We take 8 channels, so one head.
 
 # %%
@@ -407,7 +407,7 @@ assert free[125] < 0.05, "all nodes joined: nothing for free"
 # %% [markdown]
 # ## 10 · Who asks whom
 #
-# The two published figures differ. June: the modality asks the fused map. May: the **fused map asks the modality**,
+# The paper has two versions, and their figures differ. In June the modality asks the fused map; in May the **fused map asks the modality**,
 # $Q = W_q f$, $K = W_k e^m$, $V = W_v e^m$, with the same target. Both are a setting.
 
 # %% tags=["check"]
@@ -450,10 +450,12 @@ print(f"L_cov falls from {only_encoder[0]:.4f} to {only_encoder[-1]:.4f} when th
 #
 # ## In practice
 #
-# - Both terms look at the deepest level only: there the graph is small (see $V$ above), and a voxel sees far.
+# - Both terms look at the deepest level only: there the graph is small ($V$ nodes), and each node has seen a large part
+#   of the scan.
 # - Covariances are computed in float32 even under mixed precision: they subtract numbers that are nearly equal.
 # - The Linear and the attention belong to the objective, not to the network: after training they are thrown away.
-# - Weights of the terms (`lambda_cov`, `lambda_att`) are ours, found on phantoms; `docs/paper_to_code.md` says how.
+# - Weights of the terms (`lambda_cov`, `lambda_att`) are ours, found on phantoms; [from the paper to the code](../docs/paper_to_code.md)
+#   says how.
 
 # %% [markdown]
 # ## What we built

@@ -11,7 +11,7 @@
 #
 # **Question** does each scan know where each class lies, and can it learn that from all scans together?
 #
-# **Do** soft class prototypes and their cosine alignment, drawn in two dimensions.
+# **Do** build soft class prototypes and their cosine alignment, and draw them in two dimensions.
 #
 # **Learn**
 # - to pool a label so that a region of one voxel survives
@@ -159,7 +159,7 @@ print(prototypes_by_loops(e, y.T))
 # $\mathcal C$ are the classes present in the study. **Cosine and detaching are ours**; the published material says that
 # prototypes are aligned.
 #
-# $$ L_{proto} = \frac{1}{|\mathcal C|} \sum_{c \in \mathcal C} \bigl(1 - \cos(p^m_c, \mathrm{sg}\; p^f_c)\bigr)
+# $$ L_\text{proto} = \frac{1}{|\mathcal C|} \sum_{c \in \mathcal C} \bigl(1 - \cos(p^m_c, \mathrm{sg}\; p^f_c)\bigr)
 # \tag{5.3} $$
 
 # %%
@@ -384,7 +384,7 @@ assert ((agreement >= -1 - 1e-5) & (agreement <= 1 + 1e-5)).all(), "a cosine"
 
 # %% [markdown]
 # Read it by row: a scan whose row is high carries the classes in the directions of the fused map. Read it by column: a
-# class that is low everywhere is one that no scan alone can show.
+# class that is low everywhere is one for which no scan alone points where the fused map does.
 #
 # ## The answer
 
@@ -482,7 +482,7 @@ exercises.check_5_2(class_means)
 #
 # `p` and `q` are `[K, d]`, `present` is bool `[K]`. Give the loss of the student `p` towards the teacher `q`, which gets no
 # gradient:
-# $$ L_{proto} = \frac{1}{|\mathcal C|} \sum_{c \in \mathcal C} \bigl(1 - \cos(p_c, \mathrm{sg}\; q_c)\bigr) . $$
+# $$ L_\text{proto} = \frac{1}{|\mathcal C|} \sum_{c \in \mathcal C} \bigl(1 - \cos(p_c, \mathrm{sg}\; q_c)\bigr) . $$
 # Expect: equal prototypes cost 0, opposite ones 2.
 
 # %% tags=["exercise"]

@@ -24,7 +24,7 @@
 # > The abstract says what DTM does: track distillation gaps, re-weight losses, scale gradients. It gives no formula.
 # > **Every formula of this lesson is ours**, after ideas of PASSION (preference) and OGM-GE (gradient modulation).
 #
-# Not here: whether it helps segmentation. The long runs say that, not a lesson.
+# Not here: whether it helps segmentation. Longer runs say that; lesson 09 reads them.
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner
@@ -57,7 +57,7 @@ from dmaf_lite.spec import BRATS
 from dmaf_lite.training.runlog import read_log
 
 check_parameters(globals())
-print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; everything in this lesson runs on the CPU")
+print(f"torch {torch.__version__}, threads: {torch.get_num_threads()}; everything in this lesson runs on the CPU")
 
 # %% [markdown]
 # ## 1 · The gap of a modality
@@ -315,7 +315,7 @@ def draw_available(rng, missing):
 # $\beta_0$; the others follow the gaps.
 
 # %% [markdown]
-# **Before you run**: five ways to run the simulation: off, start, reweighting, gradients, both. Which will balance
+# **Before you run**: five ways to run the simulation: `none`, `start`, `reweighting`, `gradients`, `both`. Which will balance
 # the gaps first, and which will not balance them sooner than `none`?
 #
 # <details><summary>Answer</summary>`both` or `reweighting` is first. Slowing alone (`gradients`) is about as late as `none`: it teaches nobody.</details>
@@ -371,10 +371,10 @@ with figures.style():
         for m, kind in enumerate(world.index):
             ax.plot(runs[mode][0][0][:, m], label=kind)
         ax.set(xlabel="step", title=f"true gaps, DTM {mode}", ylim=(0, 1.02))
-    for mode in modes:
-        axes[2].plot(spread(runs[mode][0][0]), label=mode)
+    for number, mode in enumerate(modes):
+        axes[2].plot(spread(runs[mode][0][0]), label=mode, color=f"C{4 + number}")  # colours that no modality has
     axes[2].axhline(0.5, color="0.6", lw=1)
-    axes[2].set(xlabel="step", title="spread")
+    axes[2].set(xlabel="step", title="spread", ylim=(0, 3.6))  # room for the legend above the curves
     axes[0].legend()
     axes[2].legend()
     fig.canvas.draw()
@@ -382,13 +382,13 @@ figures.show(fig, alt="Simulation: true gaps of four modalities without and with
 
 # %% [markdown]
 # Left and middle, the same world without and with DTM; right, the closer to 0 a curve lies, the better the balance.
-# The last column of the table says what the balance costs or gains: a smaller mean gap is better for everybody. And the
-# two halves of the monitor, each by itself:
+# The last column of the table says what the balance costs or gains: a smaller mean gap is better for everybody. The next
+# cell takes the two halves of the monitor, each by itself.
 
 # %%
 for mode in ("reweighting", "gradients"):
     gain = summary.loc["none", "balanced from step"] - summary.loc[mode, "balanced from step"]
-    print(f"{mode:12s} balances", f"{gain:.0f} steps sooner than off" if gain > 1 else "no sooner than off")
+    print(f"{mode:12s} balances", f"{gain:.0f} steps sooner than none" if gain > 1 else "no sooner than none")
 
 # %% [markdown]
 # Slowing who is ahead teaches nobody. In this world it is the weights that balance.

@@ -79,12 +79,12 @@ print(f"torch {torch.__version__}, training on {device.type} in {choose_precisio
 # ![The objective: six terms in six colours and the places of the network where they take hold](figures/objective.svg)
 #
 # For one study, with the symbols of the lessons before; then the mean over studies:
-# $$ \mathcal{L} = \underbrace{L_\text{seg}(z)}_{\texttt{seg}}
-#    + \underbrace{\sum_{l \ge 2} 2^{-(l-1)} L_\text{seg}(z_l)}_{\texttt{deep}}
-#    + \sum_m a_m \Big[ \underbrace{L_\text{seg}(z^m)}_{\texttt{unimodal}}
+# $$ \begin{aligned} \mathcal{L} = {} & \underbrace{L_\text{seg}(z)}_{\texttt{seg}}
+#    + \underbrace{\sum_{l \ge 2} 2^{-(l-1)} L_\text{seg}(z_l)}_{\texttt{deep}} \\
+#    & + \sum_m a_m \Big[ \underbrace{L_\text{seg}(z^m)}_{\texttt{unimodal}}
 #    + \beta^m\, w(t) \big( \lambda_\text{cov} \underbrace{L^m_\text{cov}}_{\texttt{cov}}
 #    + \lambda_\text{att} \underbrace{L^m_\text{att}}_{\texttt{att}}
-#    + \lambda_\text{proto} \underbrace{L^m_\text{proto}}_{\texttt{proto}} \big) \Big] \tag{7} $$
+#    + \lambda_\text{proto} \underbrace{L^m_\text{proto}}_{\texttt{proto}} \big) \Big] \end{aligned} \tag{7} $$
 #
 # | part | what it wants | lesson |
 # |---|---|---|
@@ -498,15 +498,16 @@ for region in BEST:
           f"fixed threshold {means.loc['fixed threshold', region]:.2f} (mean Dice, {cases_unseen} unseen synthetic cases)")
 
 # %% [markdown]
-# Six terms in one sum: the fused prediction right, its deeper heads right, every scan alone right, and each scan's
-# features near those of all scans in three ways. Trained for long enough that beats a threshold; whether the short
-# run of this lesson does, says the line printed above.
+# The training wants six things in one sum: that the fused prediction is right, that its deeper heads are right, that
+# every scan alone is right, and that each scan's features come near those of all scans, in three ways. Trained for
+# long enough, a network beats the fixed threshold; the lines at the end of section 7 say whether the short run of this
+# lesson does.
 #
 # ## In practice
 #
 # - The same notebook trains at full size: `python -m dmaf_lite lessons run --profile gpu-full 07` takes the preset
 #   `full`, 1 mm phantoms and crops of 80 voxels; `--profile brats2020` takes the cohort prepared in
-#   `DMAF_DATA/brats2020` (folders `prepared` and `split`, see `docs/getting_brats.md`). Nobody has run the latter yet.
+#   `DMAF_DATA/brats2020` (folders `prepared` and `split`, see [getting BraTS](../docs/getting_brats.md)). Nobody has run the latter yet.
 # - The same without a notebook: `python -m dmaf_lite train --cohort PREPARED --out RUN --profile SETTINGS.yaml`. Call
 #   it again after a crash, and it goes on.
 # - Under Adam, DTM's factor $\gamma^m$ acts on the learning rate of encoder $m$, hence one parameter group per encoder.

@@ -114,7 +114,7 @@ train(few, whole, tiny, device="cpu", progress=False)
 train(few, broken, tiny, device="cpu", progress=False, stop_after=3)
 stopped = len(read_log(broken / "log.csv"))
 train(few, broken, tiny, device="cpu", progress=False)
-print("rows of the log: when stopped", stopped, ", in the end", len(read_log(broken / "log.csv")))
+print(f"rows of the log: {stopped} when stopped, {len(read_log(broken / 'log.csv'))} in the end")
 
 # %% tags=["check"]
 resumed_a, resumed_b = (load_weights(folder / "weights.safetensors")[0].state_dict() for folder in (whole, broken))
@@ -131,7 +131,7 @@ except ValueError as refused:
 #
 # ## 3 · Make it fast
 #
-# A step of the public codes spends most of its time on things that change no result (`docs/benchmarks.md` has the
+# A step of the public codes spends most of its time on things that change no result ([the benchmarks](../docs/benchmarks.md) have the
 # whole table, against a plain form of them). Five candidates can be measured here: the time of the wasteful way, the
 # time of ours, and a check that both give the same. Not all of them gain something at the size of this lesson.
 

@@ -36,6 +36,7 @@ cases_threshold: int = 8  # the same, for choosing a threshold (lesson 07)
 
 # %% tags=["setup"]
 import json
+import textwrap
 import time
 import warnings
 from itertools import pairwise
@@ -463,21 +464,22 @@ def named(chosen):
 agree = pd.Series([(np.sign(points[line.line]) == np.sign(line.difference)).all()
                    for line in against_baseline.itertuples()], index=against_baseline.index)
 better, worse = against_baseline["low"] > 0, against_baseline["high"] < 0
-print("Better than the baseline on these phantoms, in every seed:", named(against_baseline[better & agree]))
-print("Better over the cases, but one seed or more says the opposite:", named(against_baseline[better & ~agree]))
-print("Worse over the cases:", named(against_baseline[worse]))
-print("Cannot be told apart with these cases:", named(against_baseline[~against_baseline["clear"]]))
+for words, chosen in (("Better than the baseline on these phantoms, in every seed", better & agree),
+                      ("Better over the cases, but one seed or more says the opposite", better & ~agree),
+                      ("Worse over the cases", worse),
+                      ("Cannot be told apart with these cases", ~against_baseline["clear"])):
+    print(textwrap.fill(f"{words}: {named(against_baseline[chosen])}", 110, subsequent_indent="    "))
 
 # %% [markdown]
 # Where a part shows no gain, we looked for the reason before writing it down. Normalisation: with deepest features that
 # were not normed, the covariance term grew a hundredfold in 800 steps; they are normed now, in every variant. Weights: each
-# distillation term is 5 to 20 % of $L_{seg}$ at the end of the warm-up. Not tried: longer training, other weights, real
+# distillation term is 5 to 20 % of $L_\text{seg}$ at the end of the warm-up. Not tried: longer training, other weights, real
 # scans. And the monitor: the tracked gaps of the four modalities stay close to each other in these runs, so there is not
 # much for it to balance.
 #
 # What this table is, and what it is not: synthetic cases, a short budget, few seeds. It can say that a part works as
 # built and roughly what it is worth here. It says nothing about patients, and nothing about the paper's own numbers.
-# The same matrix at full size is open: no GPU was at hand when this was written.
+# The same matrix at full size has not been run yet.
 #
 # ## 9 · Many small lesions
 #
@@ -531,7 +533,7 @@ perfect = lesion_table([lesions(true, true, study.spacing) for study, (_, true) 
 assert perfect.loc["all", "sensitivity"] == 1 and perfect.loc["all", "lesions"] == lesion_table(each).loc["all", "lesions"]
 
 # %% [markdown]
-# A good Dice, and most patients' small foci unseen. Where lesions are many, report both: Dice, and by size how many were
+# That is a good Dice, although not one of the small foci was found. Where lesions are many, report both: Dice, and by size how many were
 # found and how many invented per study.
 #
 # ## The answer
@@ -539,7 +541,9 @@ assert perfect.loc["all", "sensitivity"] == 1 and perfect.loc["all", "lesions"] 
 # %% tags=["hide-input"]
 here = subset_table(rows, "dice", regions=regions)
 full, mean = here.loc["+".join(BRATS.modalities)], here.loc[MEAN]
-print(f"mean Dice over {len(names)} unseen cases: all four scans", full.round(2).to_dict(), " mean over subsets", mean.round(2).to_dict())
+print(f"mean Dice over {len(names)} unseen cases")
+for words, line in (("all four scans", full), (MEAN, mean)):
+    print(f"    {words:18s}", ", ".join(f"{region} {value:.2f}" for region, value in line.items()))
 
 # %% [markdown]
 # Very good with all scans, and for ET poor wherever T1ce is missing. How sure: the interval plots say which

@@ -104,7 +104,7 @@ for name, number in released.items():
     assert counted[name] + dead.get(name, 0) == number, f"{name}: all that computes is here, and nothing else"
 
 # %% [markdown]
-# Note that "RFNet" is 9.0 or 2.4 million parameters, depending on whose table it stands in.
+# Note that "RFNet" has 9.0 or 2.4 million parameters: it depends on the table in which it stands.
 #
 # What a method is worth cannot be trained in a lesson. It is read from a comparison that comes with the kit; section 7
 # says how it was made. Its budget is small, so its numbers say **how methods start**, not where they end.
@@ -298,8 +298,8 @@ so_far("baseline", "mmFormer")
 # $$ RP_m = 1 - \frac{D_m}{\mathrm{mean}_j D_j}, \qquad c = \mathrm{clip}(\beta - \eta\, RP,\ 0.1,\ 4), \qquad
 #    \beta \leftarrow \sqrt{M}\, \frac{c}{\lVert c \rVert} $$
 #
-# The name hides that nothing scales gradients by hand: the teacher is detached, so a factor on the loss of a student *is* a
-# factor on its gradient. DMAF-Net's monitor (lesson 06) grew out of this idea.
+# No gradient is scaled by hand: the teacher is detached, so a factor on the loss of a student *is* a factor on its
+# gradient. DMAF-Net's monitor (lesson 06) grew out of this idea.
 
 # %%
 def slow_beta(beta, D, eta):
@@ -332,7 +332,7 @@ fig = figures.modality_curves(log, ["relative_gap", "beta"], BRATS.modalities)
 figures.show(fig, alt="RFNet with PASSION, a short run: relative gap and weight beta of each modality over the steps")
 
 # %% [markdown]
-# Whose gap is above 0 lags behind, and its $\beta$ rises epoch by epoch, in small steps. In the comparison nobody lags by
+# A modality whose gap is above 0 lags behind, and its $\beta$ rises epoch by epoch, in small steps. In the comparison nobody lags by
 # a missing rate, as all training cases are complete:
 
 # %%
@@ -545,20 +545,21 @@ for verdict, lines_of_it in verdicts.items():
 # What this table can say: under **this** budget, on **these** synthetic cases, who learns quickest. It favours
 # small networks with few terms in their objective, and it punishes what pays off late: transformers, teachers, gates, balances
 # that move once per epoch. The learning rate was chosen for the kit's own networks; in short trials RFNet and mmFormer
-# learned quicker with it than with a quarter of it, AdaMM did not and got that. RFNet norms after each convolution, which the kit's networks do not, as on these phantoms it makes
-# short trainings invent tumours (`nn/blocks.py` says why). It is no
+# learned quicker with it than with a quarter of it; AdaMM learned quicker with the quarter, so it got that. RFNet norms
+# after each convolution. The kit's networks do not, because on these phantoms that makes short trainings invent tumours
+# (`nn/blocks.py` says why). It is no
 # statement about patients, and none about which method is best. For that, the same matrix at full size:
 # `notebooks/profiles/experiments/peers_full.yaml`, on a GPU.
 #
 # And one thing it leaves out on purpose: all methods were trained on **complete** data with random subsets dropped. Under
 # imbalanced missing rates most of AdaMM's adapters would never be trained. PASSION and DMAF-Net were made for exactly that
-# condition, which is not theirs to win here.
+# condition, and this table does not test it.
 #
 # ## The answer
 
 # %% tags=["hide-input"]
-print(f"parameters in millions: {costs['million parameters'].round(1).to_dict()}")
-print(f"times the baseline's operations: {(costs['GFLOP'] / costs['GFLOP'].iloc[0]).round(1).to_dict()}")
+print(pd.DataFrame({"million parameters": costs["million parameters"],
+                    "times the baseline's operations": costs["GFLOP"] / costs["GFLOP"].iloc[0]}).round(1).to_string())
 
 # %% [markdown]
 # RFNet multiplies features of the missing scan by gates, and they are 0; mmFormer lets its tokens take part as zeros

@@ -63,8 +63,9 @@ subsets, regions = np.array(BRATS.subsets()), list(BRATS.regions)
 def show_published(title, table):
     """A table of published numbers, and below it where they come from, numbered."""
     lines = table.reset_index()
-    sources = list(dict.fromkeys(lines["source"]))
-    lines["source"] = [f"[{sources.index(source) + 1}]" for source in lines["source"]]
+    cited = [f"{source}: {note}" if note else source for source, note in zip(lines["source"], lines.pop("note"), strict=True)]
+    sources = list(dict.fromkeys(cited))
+    lines["source"] = [f"[{sources.index(source) + 1}]" for source in cited]
     print(f"{title}\n{lines.to_string(index=False, na_rep='-')}")
     print(*(f"[{number}] {source}" for number, source in enumerate(sources, 1)), sep="\n", end="\n\n")
 
@@ -178,8 +179,8 @@ assert (centre_crop.mean() > mst.mean()) == (rows["adamm"].query("metric in ('mi
 worst = rows["kit"].query("metric == 'hd95' and region == 'ET'").sort_values("value").iloc[-1]
 at = {convention: table.query("metric == 'hd95' and region == 'ET' and subset == @worst.subset and case == @worst.case")
       ["value"].iloc[0] for convention, table in rows.items()}
-print(f"HD95 of ET in mm, one prediction ({worst['case']}, from {worst['subset']}):",
-      {convention: round(float(value), 1) for convention, value in at.items()})
+print(f"HD95 of ET in mm, one prediction ({worst['case']}, from {worst['subset']}), under four rules:")
+print("   ", ", ".join(f"{convention} {value:.1f}" for convention, value in at.items()))
 
 # %% [markdown]
 # Nothing was trained, nothing predicted anew. Why published numbers disagree, in the order in which to ask:
@@ -195,8 +196,8 @@ print(f"HD95 of ET in mm, one prediction ({worst['case']}, from {worst['subset']
 
 # %% tags=["hide-input"]
 spread = {region: (summary["hd95"][region].min(), summary["hd95"][region].max()) for region in regions}
-print("HD95 in mm of the same predictions, smallest and largest of four rules:",
-      {region: f"{low:.1f} to {high:.1f}" for region, (low, high) in spread.items()})
+print("HD95 in mm of the same predictions, smallest and largest of four rules:")
+print("   ", ", ".join(f"{region} {low:.1f} to {high:.1f}" for region, (low, high) in spread.items()))
 
 # %% [markdown]
 # Because they measure different things under one name: the rule for an empty side, what is looked at,

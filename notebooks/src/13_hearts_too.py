@@ -16,8 +16,8 @@
 # **Learn**
 # - to treat a stack of thick slices as what it is, in the data, in the network and in the metrics
 # - to tell regions that show what a missing scan costs from regions that cannot
-# - why five test patients, selected on themselves, mean nothing
-# - what it changes when scans are missing by hospital and not by chance
+# - to say why five test patients, selected on themselves, mean nothing
+# - to say what changes when scans are missing by hospital and not by chance
 #
 # **Need** lesson 09; 2 GB of memory; paper section 4 (its second data set is MyoPS 2020: bSSFP, which is
 # called C0, late enhancement, LGE, and T2). All hearts here are **synthetic**: nothing was measured on a patient.
@@ -297,7 +297,8 @@ assert many_patients[:, 1].std() < noise / 2
 # %%
 patients = [f"myops_training_{number}" for number in range(101, 126)]
 parts = folds(patients, count=5, seed=seed)
-print([len(part["test"]) for part in parts], "tested in each fold;", "published:", passion_split(patients)["test"])
+print("tested in each fold:", [len(part["test"]) for part in parts])
+print("published:", *passion_split(patients)["test"])
 
 # %% [markdown]
 # ## 6 · Missing, but not at random
@@ -336,7 +337,7 @@ figures.show(figures.availability_picture(by_centre, title="Scans by centre"),
 
 # %% tags=["hide-input"]
 print(f"Dice lost, mean over {stored['case'].nunique()} synthetic hearts: scar {cost.loc['scar', 'without LGE']:.2f} without "
-      f"LGE, oedema zone {cost.loc['oedema', 'without T2']:.2f} without T2; LV, RV and myocardium at most {anatomy.max():.2f}")
+      f"LGE, oedema zone {cost.loc['oedema', 'without T2']:.2f} without T2;\nLV, RV and myocardium at most {anatomy.max():.2f}")
 
 # %% [markdown]
 # Scar suffers without LGE and the oedema zone without T2; anatomy is found from any scan. A table of LV, RV and MYO

@@ -326,7 +326,8 @@ assert new is None or set(after) == set(before)
 
 # %% [markdown]
 # These brains are of the kind that the new weights were trained on, so this proves less than it seems: a recipe is
-# best on its own drawings. A longer table, with a control (the old drawing, as many steps) and with ingredients left out:
+# best on its own drawings. Where the longer runs have been made (a control with the old drawing and as many steps, and
+# recipes with ingredients left out), the next cell prints their table.
 
 # %%
 path = Path("results", "drawings.parquet")
@@ -337,7 +338,7 @@ if path.exists():
         lines = subset_table(rows, "dice", regions=list(BRATS.regions)).loc[[*BRATS.modalities, "FLAIR+T1ce+T1+T2", MEAN]]
         print(f"\n{run}: {its_card['runs'][run]}\n{lines.round(3).to_string()}")
 else:
-    print("results/drawings.parquet is not there; the profiles in notebooks/profiles/train make it")
+    print("the longer runs have not been made here; the profiles in notebooks/profiles/train make them")
 
 # %% [markdown]
 # ## 8 · And a real scan?

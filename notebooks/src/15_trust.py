@@ -14,10 +14,10 @@
 # **Do** measure whether probabilities keep their word, mend them, and let a network say how good its own answer is.
 #
 # **Learn**
-# - to draw a reliability diagram where it matters, and why the easy background must stay out of it
+# - to draw a reliability diagram where it matters, and to say why the easy background must stay out of it
 # - to turn probabilities into an expected Dice and a volume with an interval, and to test that they hold
-# - when a bad scan is worse than none, and how to find that out without a truth
-# - which scan would help most, and when nothing should be promised at all
+# - to find out, without a truth, when a bad scan is worse than none
+# - to say which scan would help most, and when nothing should be promised at all
 #
 # **Need** lesson 09; 2 GB of memory. Nothing of this is in the paper: what a promise needs, the kit adds.
 
@@ -32,6 +32,7 @@ cases_threshold: int = 8  # the same, for choosing a threshold (lesson 07)
 levels: list = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0]  # of noise, in deviations of the brain
 
 # %% tags=["setup"]
+import textwrap
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -52,6 +53,7 @@ from dmaf_lite.evaluation.metrics import dice
 from dmaf_lite.evaluation.predict import windows_of
 from dmaf_lite.evaluation.reliability import Scaling, entropy, expected_calibration_error, reliability, zone, zone_of
 from dmaf_lite.evaluation.repair import calibrated, one_left_out, repair
+from dmaf_lite.figures.planes import fullest_slice, to_lps
 from dmaf_lite.lessons import artifacts, recipes
 from dmaf_lite.lessons.artifacts import load_or_make
 from dmaf_lite.lessons.exercises import lesson_15 as exercises
@@ -70,11 +72,11 @@ config = {"train": cases_threshold, "val": 1, "test": cases_unseen, "seed": seed
 folder = load_or_make("unseen-cohort", recipes.make_cohort, config)
 cohort, names = Cohort(folder / "prepared"), read_split(folder / "split")["test"][:cases]
 spacing, windows = cohort.meta(names[0])["spacing"], windows_of(card)
-print(f"calibrated on {calibration.studies} studies: {calibration.data}; looked at here: {len(names)} others")
+print(f"calibrated on {calibration.studies} studies: {calibration.data}\nlooked at here: {len(names)} others")
 
 # %% [markdown]
-# Every study from all of its fifteen subsets, in one pass each. Kept are the voxels of the **zone**: those to which at
-# least one subset gives some chance (2 %) of tumour.
+# We segment every study from all of its fifteen subsets, in one pass each, and keep the voxels of the **zone**: those to
+# which at least one subset gives some chance (2 %) of tumour.
 
 # %%
 everything = (True,) * BRATS.M
@@ -286,25 +288,15 @@ print("study 1 from T1 alone\n" + pd.DataFrame(lines).round(2).to_string())
 
 # %% tags=["hide-input"]
 label = whole.argmax(axis=0)
-level = int((truth > 0).sum(axis=(0, 1)).argmax())
-
-
-@figures.figure
-def confidence_picture():
-    """Scan, answer and confidence of one slice."""
-    fig, axes = plt.subplots(1, 4, figsize=(figures.WIDTH, 2.5))
-    pictures = (images[2], truth, label, np.where(images[2] != 0, sure.map, np.nan))
-    for ax, picture, title in zip(axes, pictures, ("T1", "truth", "answer from T1", "confidence"), strict=True):
-        limits = (0, 3) if picture is truth or picture is label else (None, None)  # one grey for one class
-        drawn = ax.imshow(picture[:, :, level].T, cmap="gray" if ax is not axes[3] else "viridis", vmin=limits[0],
-                          vmax=limits[1])
-        ax.set(title=title, xticks=[], yticks=[])
-    fig.colorbar(drawn, ax=axes[3], shrink=0.7)
-    return fig
-
-
-figures.show(confidence_picture(), alt="A slice of a synthetic study: T1, truth, the answer from T1 alone, and a map of "
-                                       "the probability that the answer is right, low along the edges of the tumour")
+affine = cohort.meta(names[0])["affine"]
+level = fullest_slice(to_lps(truth, affine))
+figures.show(figures.show_labels(images[2], {"truth": truth, "answer from T1": label}, affine, index=level,
+                                 classes=BRATS.classes),
+             alt="A slice of a synthetic study on T1: the true labels, and the answer from T1 alone")
+inside = np.where(images[2] != 0, sure.map, np.nan)
+figures.show(figures.show_maps({"confidence": inside}, affine, index=level, image=images[2],
+                               limits=(float(np.nanmin(inside)), 1.0), unit="probability of being right"),
+             alt="The same slice: T1, and the probability that the answer is right, low along the edges of the tumour")
 
 # %% [markdown]
 # ## 4 · Does one scan more make the answer surer?
@@ -487,7 +479,7 @@ situations = {"as it is": (images, spacing), "FLAIR and T2 swapped": (swapped, s
 said = {what: unfamiliar(features(scans, everything, mm, BRATS), calibration.experience)
         for what, (scans, mm) in situations.items()}
 for what, sentences in said.items():
-    print(f"{what}: {sentences[0] if sentences else 'nothing unusual'}")
+    print(textwrap.fill(f"{what}: {sentences[0] if sentences else 'nothing unusual'}", 100, subsequent_indent="    "))
 
 # %% tags=["check"]
 assert all(said[what] for what in situations if what != "as it is"), "what is wrong is said"
@@ -500,7 +492,7 @@ assert len(said["as it is"]) <= len(said["FLAIR and T2 swapped"])
 apart = (rows["calibrated"] - rows["true"]).abs().groupby(rows["region"], sort=False).mean()
 print("expected and true Dice lie apart by", ", ".join(f"{region} {value:.2f}" for region, value in apart.items()))
 print(f"FLAIR with noise {levels[-1]:g}: true Dice {curve['true'].iloc[-1]:.2f} if it is kept, {left_out['true']:.2f} if it is left "
-      f"out; its weight {curve['weight of FLAIR'].iloc[0]:.2f} when clean, {curve['weight of FLAIR'].iloc[-1]:.2f} when spoiled")
+      f"out;\nits weight {curve['weight of FLAIR'].iloc[0]:.2f} when clean, {curve['weight of FLAIR'].iloc[-1]:.2f} when spoiled")
 
 # %% [markdown]
 # As much as its calibration shows: on studies like those of the fit, expected Dice and volume come with intervals that can be

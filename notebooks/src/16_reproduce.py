@@ -87,8 +87,9 @@ fig = figures.score_picture(table, seeds)
 figures.show(fig, alt="Each method's mean Dice with its interval over cases, one point below for each seed")
 
 # %% [markdown]
-# Two intervals that overlap by half support no order. Points of one method that lie further apart than two methods do say
-# the same in another way: another seed could have turned them round. For a paired comparison, case by case, see lesson 09.
+# Where two intervals overlap by half, the table gives no order. The points say it in another way: if the points of one
+# method lie further apart than two methods do, another seed could have turned their order round. For a paired comparison,
+# case by case, see lesson 09.
 
 # %% tags=["check"]
 known = table[table["cases"] > 1]

@@ -137,6 +137,44 @@ def test_search_finds_what_a_reader_asks_for(browser: Browser, book: Path) -> No
     assert browser.external == []
 
 
+def test_letters_of_a_formula_stand_on_the_line_of_the_words(browser: Browser, book: Path) -> None:
+    open_page(browser, book / "notebooks" / "02_segment_with_what_is_there.html")
+    above = browser.page.evaluate("""() => {
+      const formula = [...document.querySelectorAll('main p > span.math')].find(e => /^[A-Z]$/.test(
+          e.querySelector('script')?.textContent.replace(/[\\\\() ]/g, '') ?? ''))
+      const mark = document.createElement('span')
+      mark.style.cssText = 'display: inline-block; width: 1px; height: 0'
+      formula.before(mark)
+      const base = mark.getBoundingClientRect().bottom
+      const letter = formula.querySelector('.mi').getBoundingClientRect()
+      mark.remove()
+      return [letter.top, base, letter.bottom] }""")
+    assert above[0] < above[1] < above[2], "the line of the words runs through the box of the letter"
+    raised = browser.page.evaluate("""() => [...document.querySelectorAll('main p > span.math')]
+        .filter(e => getComputedStyle(e).display !== 'inline').length""")
+    assert raised == 0, "a formula in a box of its own stands on the box's edge, above the words"
+
+
+def test_pictures_keep_their_contrast_in_the_dark(browser: Browser, book: Path) -> None:
+    open_page(browser, book / "notebooks" / "03_let_attention_choose.html")
+    filters = browser.page.evaluate("""() => { document.documentElement.dataset.theme = 'dark'
+      const found = [...document.querySelectorAll('main img')].map(i => getComputedStyle(i).filter)
+      document.documentElement.dataset.theme = 'light'
+      return found }""")
+    assert filters and not [text for text in filters if "contrast" in text]
+
+
+def test_headings_have_no_empty_line(browser: Browser, book: Path) -> None:
+    open_page(browser, book / "notebooks" / "05_align_prototypes.html")
+    browser.page.set_viewport_size({"width": 905, "height": 900})
+    empty = browser.page.evaluate("""() => [...document.querySelectorAll('main h2')].filter(head => {
+      const words = document.createRange()
+      words.selectNodeContents(head.firstChild)
+      return head.getBoundingClientRect().bottom - words.getBoundingClientRect().bottom > 15
+    }).map(head => head.textContent)""")
+    assert empty == []
+
+
 def test_print_loses_no_code(browser: Browser, book: Path) -> None:
     place = browser.page
     place.goto((book / "notebooks" / "exercises" / "03_let_attention_choose.html").as_uri(), wait_until="load")

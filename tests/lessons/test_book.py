@@ -66,6 +66,8 @@ def test_links_lead_to_pages_or_are_named() -> None:
     text = "[a](../docs/more.md#b) [c](../README.md#d) [e](../LICENSE) [f](https://g.h) [i](02_x.ipynb)"
     assert with_links(text, "notebooks/01_x.ipynb", book) == (
         "[a](../docs/more.md#b) [c](../index.md#d) e (`LICENSE`) [f](https://g.h) [i](02_x.ipynb)")
+    assert with_links("[LICENSE](LICENSE), [notebooks/results](notebooks/results)", "README.md", book) == (
+        "`LICENSE`, `notebooks/results`"), "a name is said once"
 
 
 def test_a_displayed_formula_stands_by_itself() -> None:

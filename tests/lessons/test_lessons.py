@@ -338,6 +338,8 @@ def test_a_faultless_notebook_has_no_problems(workspace: Workspace) -> None:
     (lambda n, c: c[2].outputs.append(output("stream", text="ann@example.org")), "e-mail"),
     (lambda n, c: c[2].outputs.append(output("display_data", data={"image/png": "eA=="})), "without alt text"),
     (lambda n, c: c[2].outputs.append(output("stream", text="x" * 600_000)), "at most 500"),
+    (lambda n, c: c[2].outputs.append(output("stream", text="short\n" + "x" * 111)), "a line of 111 letters"),
+    (lambda n, c: c[2].outputs.append(output("stream", text="it is 0.9999999403953552")), "not rounded: 0.99999994"),
     (lambda n, c: n.metadata.update(widgets={}), "widgets"),
     (lambda n, c: rules.answer_cell(n.cells).update(outputs=[]), "shows no number"),
 ])
@@ -366,6 +368,7 @@ def test_each_fault_of_a_published_notebook_is_found(workspace: Workspace, break
     ("assert 1 + 1 == 2", "assert 1 + 1 == 2\n" * 31, "longest is 31"),
     ("# One sentence.", "# [dead](nowhere.md)", "leads nowhere"),
     ("# One sentence.", "# ![](../src)", "no alt text"),
+    ("# One sentence.", "# See `docs/glossary.md`.", "named, not linked"),
     ("import os", "import os\nimport itkwidgets", "notebooks/optional"),
 ])
 def test_each_fault_of_a_source_is_found(workspace: Workspace, old: str, new: str, message: str) -> None:
