@@ -243,8 +243,9 @@ figures.show(draw_covariances(), alt="Four covariance matrices of channels: the 
 # Now relations between **places** (MAA). The nodes of a graph are the voxels of the deepest level. Node $i$ of the
 # student asks, the teacher's nodes $j$ answer, and what comes back should be the teacher's own node:
 #
-# $$ \begin{gathered} s_{ij} = \frac{(W_q e_i)^\top (W_k f_j)}{\sqrt c}, \qquad G_i = W_o \sum_{j \in N(i)}
-# \frac{\exp s_{ij}}{\sum_{k \in N(i)} \exp s_{ik}}\, W_v f_j, \\ L_\text{att} = \mathrm{mean}\,(G - f)^2 \end{gathered} \tag{4.4} $$
+# $$ s_{ij} = \frac{(W_q e_i)^\top (W_k f_j)}{\sqrt c}, \qquad G_i = W_o \sum_{j \in N(i)}
+# \frac{\exp s_{ij}}{\sum_{k \in N(i)} \exp s_{ik}}\, W_v f_j, $$
+# $$ L_\text{att} = \mathrm{mean}\,(G - f)^2 \tag{4.4} $$
 #
 # $N(i)$ are the neighbours of $i$: the $K_{nn}$ nodes nearest to $f_i$ in cosine similarity, $i$ itself always among
 # them. That the target is $f$, the paper's figure of June shows (section 10 has the one of May); **heads of eight channels, the shared parameters and the choice of

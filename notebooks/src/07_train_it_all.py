@@ -79,12 +79,13 @@ print(f"torch {torch.__version__}, training on {device.type} in {choose_precisio
 # ![The objective: six terms in six colours and the places of the network where they take hold](figures/objective.svg)
 #
 # For one study, with the symbols of the lessons before; then the mean over studies:
-# $$ \begin{aligned} \mathcal{L} = {} & \underbrace{L_\text{seg}(z)}_{\texttt{seg}}
-#    + \underbrace{\sum_{l \ge 2} 2^{-(l-1)} L_\text{seg}(z_l)}_{\texttt{deep}} \\
-#    & + \sum_m a_m \Big[ \underbrace{L_\text{seg}(z^m)}_{\texttt{unimodal}}
-#    + \beta^m\, w(t) \big( \lambda_\text{cov} \underbrace{L^m_\text{cov}}_{\texttt{cov}}
+# $$ \mathcal{L} = \underbrace{L_\text{seg}(z)}_{\texttt{seg}}
+#    + \underbrace{\sum_{l \ge 2} 2^{-(l-1)} L_\text{seg}(z_l)}_{\texttt{deep}}
+#    + \sum_m a_m \Big[ \underbrace{L_\text{seg}(z^m)}_{\texttt{unimodal}}
+#    + \beta^m\, w(t)\, L^m_\text{distil} \Big] , \tag{7} $$
+# $$ L^m_\text{distil} = \lambda_\text{cov} \underbrace{L^m_\text{cov}}_{\texttt{cov}}
 #    + \lambda_\text{att} \underbrace{L^m_\text{att}}_{\texttt{att}}
-#    + \lambda_\text{proto} \underbrace{L^m_\text{proto}}_{\texttt{proto}} \big) \Big] \end{aligned} \tag{7} $$
+#    + \lambda_\text{proto} \underbrace{L^m_\text{proto}}_{\texttt{proto}} . $$
 #
 # | part | what it wants | lesson |
 # |---|---|---|
