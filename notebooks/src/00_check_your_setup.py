@@ -47,7 +47,8 @@ check_parameters(globals())
 #
 # A brain tumour is looked at on four MRI scans: FLAIR, T1ce, T1 and T2. The picture below shows a synthetic [study](../docs/glossary.md#study) that the
 # shipped network has never seen, and what the network finds from all four scans and from fewer. WT is the whole tumour,
-# TC its core, ET the enhancing part; the numbers are [Dice](../docs/glossary.md#dice), the overlap with the reference (1 is perfect).
+# TC its core, ET the enhancing part. Yellow is ET, orange the rest of the core (NCR/NET: dead or not enhancing), green
+# the swollen brain around it (ED, oedema); the numbers are [Dice](../docs/glossary.md#dice), the overlap with the reference (1 is perfect).
 #
 # **Before you run**: which scan does it miss most, and for which region?
 #

@@ -240,8 +240,8 @@ for name, mask in rows.items():
     print(f"{name:16s} mean {values.mean():7.2f}, deviation {values.std():6.2f}")
 
 # %% [markdown]
-# The same FLAIR file gives two different inputs, depending on whether T1ce exists. A network could read off the one
-# what is in the other, which it must not when T1ce is said to be missing. Over its own foreground this cannot happen.
+# The same FLAIR file gives two different inputs, depending on whether T1ce exists. A network could read off FLAIR that
+# T1ce exists, which it must not when T1ce is said to be missing. Over its own foreground this cannot happen.
 
 # %%
 leak = zscore_over(short["FLAIR"], rows["union with T1ce"]) - zscore(short["FLAIR"])
@@ -373,7 +373,7 @@ fig = figures.availability_picture(table, title=f"what {len(table)} training cas
 figures.show(fig, alt="One row per modality and one column per training case, coloured where the scan is there")
 
 # %% [markdown]
-# Read it by column: how many columns are full, says the line above the picture. Read it by row: T2 has few coloured
+# Read it by column: the line above the picture says how many columns are full. Read it by row: T2 has few coloured
 # fields, so an encoder for T2 learns from few patients. This imbalance is what the paper is about.
 
 # %% tags=["check"]
@@ -441,7 +441,8 @@ print(f"{kept.mean():.1f} of {BRATS.M} scans per training case; {(kept == BRATS.
 
 # %% [markdown]
 # A network sees z-scored crops of the scans that the table leaves. With the published missing rates about two of four
-# scans remain of each case, most often T1 and most rarely T2, and nearly every case lacks at least one.
+# scans remain of each case, most often T1 and most rarely T2. The line above says how many cases
+# are complete.
 #
 # ## In practice
 #

@@ -490,7 +490,7 @@ print(f"zeros instead of leaving out: the deepest head changes by {((deepest(lef
 #
 # - Sizes of crops are multiples of the total stride, and at least twice that; the network says so otherwise.
 # - `available` stays on the CPU: it decides shapes, and asking a GPU for it would make every step wait.
-# - On processors that have `bfloat16` the loop uses it, which is faster and changes the last digits.
+# - On processors that have `bfloat16` the loop uses it, which changes the last digits; lesson 08 measures what it gains.
 # - The shared decoder and the deep heads serve training only; a prediction does not compute them.
 # - Block sizes, the added (not concatenated) skips and the two presets are ours; the paper's figures show the parts.
 #

@@ -308,7 +308,8 @@ torch.testing.assert_close(A_after, A_before[order], atol=1e-5, rtol=1e-4)
 torch.testing.assert_close(f_after, f_before, atol=1e-5, rtol=1e-4)
 
 # %% [markdown]
-# **A missing scan changes no bit.** The strictest one, on the whole network with DMAF at every level: fill the missing
+# **A missing scan changes no bit.** This is the strictest promise, and we test it on the whole network with DMAF
+# at every level: fill the missing
 # scans of a mixed batch with NaN, and compare [logits](../docs/glossary.md#logits) and gradients bit by bit with those for zeros.
 
 # %%

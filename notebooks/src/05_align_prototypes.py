@@ -155,7 +155,7 @@ print(prototypes_by_loops(e, y.T))
 #
 # ## 4 · Alignment
 #
-# The student $p^m_c$ shall point where the teacher $p^f_c$ points. The teacher is detached ($\mathrm{sg}$), and
+# The student $p^m_c$ should point where the teacher $p^f_c$ points. The teacher is detached ($\mathrm{sg}$), and
 # $\mathcal C$ are the classes present in the study. **Cosine and detaching are ours**; the published material says that
 # prototypes are aligned.
 #
@@ -170,8 +170,8 @@ def loss_by_loops(e, f, y):
 
 
 # %% [markdown]
-# Against the package, on random features of two studies with two students each; the second study has no enhancing
-# tumour.
+# We compare with the package, on random features of two studies with two students each; the second study has no
+# enhancing tumour.
 
 # %%
 small = labels[:2].clone()
@@ -292,7 +292,7 @@ assert gap_after.mean() < gap_before.mean(), "the encoders follow"
 # %% [markdown]
 # ## 7 · Drawn in two dimensions
 #
-# A prototype has as many numbers as the level has channels; paper has two. **PCA** keeps the two directions along which
+# A prototype has as many numbers as the level has channels; a sheet of paper has two. **PCA** keeps the two directions along which
 # points differ most. Because the loss knows angles only, every prototype is first brought to length 1. With $U$ the
 # points (rows) and $\bar U$ their mean,
 #

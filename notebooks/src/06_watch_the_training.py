@@ -74,7 +74,7 @@ print(f"torch {torch.__version__}, threads: {torch.get_num_threads()}; everythin
 # $$ d^m_b = \Big(\sum_t \frac{L^m_{t,b}}{s_t}\Big) \Big/ \Big(1 - \frac{1}{k_b}\Big) $$
 #
 # Dividing by $s_t$ makes the terms commensurate, and a loss that falls for everybody does not make anybody look advanced.
-# The factor is fairness: the fused features contain $e^m$ itself with a weight of about $1/k_b$.
+# The factor $1 - 1/k_b$ is there to be fair: the fused features contain $e^m$ itself with a weight of about $1/k_b$.
 
 # %%
 L = torch.tensor([[0.9, 0.3, 0.6, 0.0],   # FLAIR, T1ce and T1 are there
@@ -202,7 +202,7 @@ torch.testing.assert_close(r, monitor.relative_gap(), rtol=1e-3, atol=1e-4)
 # $$ \beta \leftarrow \mathrm{Proj}\big(\beta_0 + (1-\kappa)(\beta - \beta_0) + \eta\, r\big), \qquad
 #    \mathrm{Proj}(\beta)^m = \max(\beta^m - \theta,\ 0.1) $$
 #
-# One number $\theta$ makes the mean 1. By hand we find it by bisection; the package by one sort.
+# One number $\theta$ makes the mean 1. By hand we find it by bisection; the package finds it by one sort.
 
 # %%
 def slow_projection(weights, floor=0.1):
@@ -230,7 +230,7 @@ moved = slow_projection((start + (1 - s.kappa) * 0 + s.eta * r).double())
 torch.testing.assert_close(monitor.update_epoch().double(), moved, rtol=1e-4, atol=1e-4)
 
 # %% [markdown]
-# And they stay there, even if one modality reads as hopelessly behind for hundreds of epochs:
+# The weights stay inside the bounds, even if one modality seems hopelessly far behind for hundreds of epochs:
 
 # %%
 extreme = TrainingMonitor(["cov"], rates.tolist())
@@ -291,7 +291,7 @@ np.testing.assert_allclose(ratios.loc["gradient scaled", "SGD"], gamma, rtol=1e-
 # %% [markdown]
 # ## 6 · A simulation: fast and slow, frequent and rare
 #
-# Before a real training, a world whose truth we know. **Its assumptions:** every modality has a true gap $G^m$ that starts
+# Before a real training we look at a world whose truth we know. **Its assumptions:** every modality has a true gap $G^m$ that starts
 # at 1; in a step where it occurs, the gap shrinks towards a floor of 0.05 by a share $c^m \beta^m \gamma^m$, so that a
 # weight acts exactly like speed; what the monitor sees is $G^m$ times noise; the modalities do not influence each other.
 # Real encoders keep none of these promises exactly.
@@ -405,8 +405,8 @@ if simulated_steps >= 1000:
 # %% [markdown]
 # ## 7 · A real, short training
 #
-# The synthetic cohort, every modality missing at its own rate, and the whole objective of DMAF-Net. The monitor looks at
-# real distillation gaps now. The run is short: it shows the instrument working, not a verdict on it.
+# Now we train on the synthetic cohort, where every modality is missing at its own rate, with the whole objective of
+# DMAF-Net. The monitor looks at real distillation gaps. The run is short: it shows the instrument working, not a verdict on it.
 
 # %%
 settings = {"train": cases_train, "val": cases_val, "test": cases_test, "seed": seed, "spacing": spacing}

@@ -156,8 +156,8 @@ def compare(name, wasteful, ours):
 
 
 # %% [markdown]
-# **Scans that are not there.** The public way: put zeros in, compute them, multiply by zero in the end. Ours: no row
-# for them. What is there gets the same features. Two of four scans here, in both studies.
+# **Scans that are not there.** The public way puts zeros in, computes them, and multiplies by zero in the end. Ours
+# has no row for them, and what is there gets the same features. Here two of four scans are there, in both studies.
 
 # %% [markdown]
 # **Before you run**: two of four scans are there. By which factor can the encoders become faster, at most, if holes
@@ -191,7 +191,7 @@ for a, b in zip(all_of_them.levels, only_there.levels, strict=True):
 
 # %% [markdown]
 # **The order in memory.** A convolution wants all channels of a voxel side by side. And **half the bits**: where the
-# processor multiplies `bfloat16` itself, the same step in mixed precision.
+# processor multiplies `bfloat16` itself, we time the same step in mixed precision.
 
 # %%
 conv = torch.nn.Conv3d(8, 8, 3, padding=1)

@@ -228,8 +228,8 @@ assert all(written[rule]["both empty"] == 0 for rule in EMPTY), "on nothing and 
 #
 # ## 4 · The subset table
 #
-# Now the weights on phantoms that they have never seen. One row per case, subset, region, metric and convention: every
-# table and figure below is a pivot of this one.
+# Now we score the weights on phantoms that they have never seen. The long table has one row per case, subset, region,
+# metric and convention; every table and figure below is a pivot of it.
 
 # %%
 rules = (HD95("pooled", "diagonal"), HD95("max_directed", "one"))
@@ -255,7 +255,7 @@ figures.show(fig, alt="Heat map of Dice: fifteen subsets of modalities and their
 # Read the columns. WT is found from every subset, better from some than from others. TC and ET are high in the rows that
 # hold T1ce and low in the rows that do not, ET most of all.
 #
-# And HD95, twice, of the same predictions:
+# The next table is HD95 of the same predictions, under two conventions:
 
 # %%
 far = {rule.name: subset_table(rows, "hd95", rule.name, regions=regions).loc[MEAN] for rule in rules}

@@ -142,7 +142,7 @@ assert np.allclose(greys(np.array([-5.0, 0, 50, 100, 900]), 0, 100), [0, 0, 127.
 # %% [markdown]
 # ## 3 · Take scans away
 #
-# Now a network. Press **1** to **4**, or the coloured buttons, and watch: colours are the segmentation, the dashed white line
+# Now a network joins in. Press **1** to **4**, or the coloured buttons, and watch: colours are the segmentation, the dashed white line
 # is the reference. The bars on the right are the Dice of each region, with a mark where all scans stand. Below them are the
 # weights $A_m^l$ of lesson 03, their mean over the brain, one bar per level $l$: full size on top, the coarsest last. A
 # missing scan has weight 0, exactly, and the others share what it had.
@@ -183,8 +183,7 @@ modalities.choose(everything)
 
 # %% [markdown]
 # ## 4 · All subsets
-#
-# What the small pictures show, in numbers.
+# The next cells say in numbers what the small pictures show.
 
 # %%
 modalities.compute_all(modalities.masks[::-1][:subsets_computed], wait=True)

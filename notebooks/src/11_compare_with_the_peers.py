@@ -536,7 +536,11 @@ def named(chosen):
     return ", ".join(f"{method} ({found})" for method, found in regions_of.items()) or "none"
 
 
-verdicts = {f"Clearly better than {base} here": differences["low"] > 0, "Clearly worse": differences["high"] < 0,
+agree = pd.Series([(np.sign(points[line.line]) == np.sign(line.difference)).all() for line in differences.itertuples()],
+                  index=differences.index)
+better, worse = differences["low"] > 0, differences["high"] < 0
+verdicts = {f"Better than {base} here, in every seed": better & agree, "Worse, in every seed": worse & agree,
+            "An interval without 0, but a seed says the opposite": (better | worse) & ~agree,
             "Cannot be told apart with these cases": ~differences["clear"]}
 for verdict, lines_of_it in verdicts.items():
     print(textwrap.fill(f"{verdict}: {named(differences[lines_of_it])}", 110, subsequent_indent="    "))

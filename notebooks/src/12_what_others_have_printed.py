@@ -56,8 +56,8 @@ subsets, regions = np.array(BRATS.subsets()), list(BRATS.regions)
 # %% [markdown]
 # ## 1 · What others have printed
 #
-# Never in one table with ours: other data, other budgets, other rules. Always with source, split, and training condition.
-# On complete data (`avg15`, the printed mean over the fifteen subsets, Dice in percent):
+# Published numbers never stand in one table with ours: their data, budgets and rules are others. They always stand with
+# source, split, and training condition. First those on complete data (`avg15`, the printed mean over the fifteen subsets, Dice in percent):
 
 # %%
 def show_published(title, table):
@@ -73,8 +73,8 @@ def show_published(title, table):
 show_published("Dice %, complete data", published_table("complete"))
 
 # %% [markdown]
-# Where the training condition is not stated, in a table of its own; and HD95 with the rule for empty sides that the
-# authors' code has (lesson 09):
+# Numbers whose training condition is not stated have a table of their own. HD95 stands with the rule for empty sides that
+# the authors' code has (lesson 09):
 
 # %%
 for metric in ("Dice %", "HD95 mm"):
@@ -109,7 +109,7 @@ assert apart.loc["RFNet"].max() < 0.02 < apart.loc["mmFormer"].max() < 0.2, "one
 # %% [markdown]
 # ## 2 · One prediction, four rules
 #
-# Now the part that needs no second network at all. We take one prediction of the shipped weights per case, and score **the very
+# The next part needs no second network at all. We take one prediction of the shipped weights per case, and score **the very
 # same label maps** as four code bases would. What differs: what of the volume is looked at, a constant in the Dice, what
 # an empty side counts for in HD95, and what is done about a very small enhancing tumour. Rules matter most where there is
 # little to find, so we take the cases with the least enhancing tumour, chosen by the truth alone.
@@ -187,8 +187,8 @@ print("   ", ", ".join(f"{convention} {value:.1f}" for convention, value in at.i
 #
 # - **the rule for an empty side** in HD95: the diagonal of the volume, 1, or 0, for one and the same failure;
 # - **what is seen**: outside a centre crop a tumour is neither found nor missed;
-# - **post-processing**: a small predicted ET made necrosis lifts the Dice of cases without ET from 0 to 1;
-# - **the split** (219/50/100, three folds, or the online set), the best or the last epoch, and chosen on which set;
+# - **post-processing**: to call a small predicted ET necrosis lifts the Dice of cases without ET from 0 to 1;
+# - **the split** (219/50/100, three folds, or the online set), the best or the last epoch, and the set on which it was chosen;
 # - **printed means** that are not the mean of the printed subsets, as in section 1;
 # - **networks that share only a name**: RFNet with 9.0 or 2.4 million parameters, as in lesson 11.
 #

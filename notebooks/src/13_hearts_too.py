@@ -169,8 +169,8 @@ many = wide.loc["complete"].groupby("region").mean().T[anatomy_and_injury]  # su
 cost.T.round(3)
 
 # %% [markdown]
-# Three trainings differ in nothing but their seed, and 32 hearts are not all hearts: intervals over the hearts, and one
-# small dot for each seed.
+# Three trainings differ in nothing but their seed, and 32 hearts are not all hearts: so the picture shows intervals over the
+# hearts, and one small dot for each seed.
 
 # %% tags=["hide-input"]
 lines, dots = [], {}
@@ -186,8 +186,8 @@ figures.show(figures.interval_plot(pd.DataFrame(lines), value="lost", low="low",
                  "RV and myocardium lose little; the dots of the seeds lie close together")
 
 # %% [markdown]
-# That was trained on hearts that have every scan. Trained on the imbalanced table, where the rarest scan, T2, is there for
-# 3 hearts in 10, the same table:
+# Those networks were trained on hearts that have every scan. The next table is the same for trainings on the imbalanced
+# table, where the rarest scan, T2, is there for 3 hearts in 10:
 
 # %%
 per_variant.loc["imbalanced"].loc[anatomy_and_injury].T.round(3)

@@ -161,7 +161,7 @@ fig = figures.show_modalities({f"draw {i + 1}": picture for i, picture in enumer
 figures.show(fig, alt="One healthy brain in several FLAIR scans: dark fluid always, other grey values each time")
 
 # %% [markdown]
-# One brain, several scanners. The ranges matter: taken wide by guess they blur the classes, and training is slow; ours were
+# This is one brain on several scanners. The ranges matter: taken wide by guess they blur the classes, and training is slow; ours were
 # read off real tissue. The package draws all four scans this way:
 
 # %% tags=["check"]
@@ -377,7 +377,7 @@ for words, tables in {"one way": before, "many ways": after}.items():
 print(f"(all lines and regions of {cases} unseen synthetic studies of each kind)")
 
 # %% [markdown]
-# Little holds: a network learns the drawing together with the tumour. What may vary in a real scan must vary in the
+# Little of it holds: a network learns the drawing together with the tumour. What may vary in a real scan must vary in the
 # drawings, inside the limits that give a scan its role. On drawings that helps, as the numbers say; what it is worth on a
 # patient, only scans of patients can tell.
 #

@@ -118,8 +118,8 @@ table = pd.DataFrame({name: {region: calibration_error_by_hand(*of_subset(mask, 
 print("expected calibration error in the zone\n" + table.round(3).to_string())
 
 # %% [markdown]
-# Why the zone? A head has some hundred thousand voxels in which nobody suspects a tumour. To be right there is no merit,
-# and it hides any error.
+# Why the zone? A head has some hundred thousand voxels in which nobody suspects a tumour. To be right there is easy,
+# and so many easy voxels hide any error.
 #
 # **Before you run**: the same probabilities, judged in the whole box and in the zone. How many times larger is the
 # error in the zone?
@@ -144,8 +144,8 @@ assert calibration_error_by_hand(*wt["the zone"]) > calibration_error_by_hand(*w
 # ## 2 · Mend them
 #
 # A network that is too sure needs flatter probabilities: take their logarithms, multiply by a slope below 1, and
-# normalise again, $q = \mathrm{softmax}(s \log p + b)$. With $b = 0$ that is temperature scaling ($s = 1/T$); a number
-# per class more, and classes that are promised too often are taken back. The fit is one line of maximum likelihood. It
+# normalise again, $q = \mathrm{softmax}(s \log p + b)$. With $b = 0$ that is temperature scaling ($s = 1/T$); with one number more
+# per class, classes that are promised too often are taken back. The fit is one line of maximum likelihood. It
 # was made per subset on other studies; here it meets new ones.
 
 # %%
@@ -227,7 +227,7 @@ for region, labels in BRATS.regions.items():
 
 # %% [markdown]
 # Voxels are not independent, though: a tumour is missed or found as a whole. So the package adds a line per subset and
-# region, fitted on the studies of the calibration: what was an expected Dice of 0.8 worth there?
+# region, fitted on the studies of the calibration: it says what an expected Dice of 0.8 was worth there.
 
 # %%
 def promises(study, mask):
@@ -495,7 +495,7 @@ print(f"FLAIR with noise {levels[-1]:g}: true Dice {curve['true'].iloc[-1]:.2f} 
       f"out;\nits weight {curve['weight of FLAIR'].iloc[0]:.2f} when clean, {curve['weight of FLAIR'].iloc[-1]:.2f} when spoiled")
 
 # %% [markdown]
-# As much as its calibration shows: on studies like those of the fit, expected Dice and volume come with intervals that can be
+# One may believe it as far as its calibration shows: on studies like those of the fit, expected Dice and volume come with intervals that can be
 # counted. A bad scan can do worse than none; attention does not notice, the expected Dice often does. Where a study is
 # unlike all that was seen, nothing should be promised.
 #

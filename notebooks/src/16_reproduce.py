@@ -146,8 +146,8 @@ assert not report.is_flat(np.linspace(0, 1, 20)), "a curve that rises to the end
 # %% [markdown]
 # ## 5 · Beside what others have printed
 #
-# Never in one table: other data, other budgets, other rules. These stand here so that you see the distance between the
-# conditions, not to be subtracted. They are about brain tumours, and are shown for no other organ.
+# Published numbers never stand in one table with ours: their data, budgets and rules are others. They stand here so that
+# you see the distance between the conditions, not to be subtracted. They are about brain tumours, and are shown for no other organ.
 
 # %%
 spec = report.spec_of(rows)
@@ -163,7 +163,7 @@ else:
 # %% [markdown]
 # ## 6 · What it has cost
 #
-# Hours and hardware of every run. A table without them cannot be judged, and cannot be planned again.
+# Here are hours and hardware of every run. A table without them cannot be judged, and cannot be planned again.
 
 # %%
 spent = report.costs(matrix) if matrix else pd.DataFrame()
@@ -182,7 +182,7 @@ if len(ranked):
     print(f"intervals that reach up to it: {len(near)} of {len(ranked) - 1}: {', '.join(near) or 'none'}")
 
 # %% [markdown]
-# Who leads, and by how much, with the interval over cases beside it; not more. Where intervals reach up to the leader,
+# One may say who leads, and by how much, with the interval over cases beside it; not more. Where intervals reach up to the leader,
 # these runs give no order. A missing cell forbids every sentence about its method, and curves that still rise forbid
 # the word *best*.
 #
@@ -224,5 +224,5 @@ assert report.spec_of(rows.head(1).assign(region="scar")) is not SPEC
 # %% [markdown]
 # ## Next
 #
-# This is the last lesson. Change one idea in one folder (`dmaf_lite/README.md` says which), write a profile with your
+# This is the last lesson. The project [a fusion of your own](../docs/your_own_fusion.md) goes on from here: change one idea in one folder (`dmaf_lite/README.md` says which), write a profile with your
 # variant beside the baseline, and let the matrix answer.
