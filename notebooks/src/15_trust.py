@@ -72,7 +72,7 @@ config = {"train": cases_threshold, "val": 1, "test": cases_unseen, "seed": seed
 folder = load_or_make("unseen-cohort", recipes.make_cohort, config)
 cohort, names = Cohort(folder / "prepared"), read_split(folder / "split")["test"][:cases]
 spacing, windows = cohort.meta(names[0])["spacing"], windows_of(card)
-print(f"calibrated on {calibration.studies} studies: {calibration.data}\nlooked at here: {len(names)} others")
+print(f"calibrated on {calibration.studies} studies: {calibration.data}\nothers looked at here: {len(names)}")
 
 # %% [markdown]
 # We segment every study from all of its fifteen subsets, in one pass each, and keep the voxels of the **zone**: those to
