@@ -238,6 +238,9 @@ def test_files_are_chosen_or_dropped(browser: Browser, address: str, studies: Pa
     data = {"items": [], "files": [str(path) for path in files], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
         drag.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
+        if kind == "dragOver":
+            said = page.evaluate("() => getComputedStyle(document.getElementById('dmaf-x'), '::after').content")
+            assert "Drop the files" in said
     opened(2)
     assert page.locator(".dmaf-x-pill").count() == 2 and page.locator(".dmaf-x-over").count() == 0
     page.locator("input[type=file]").first.set_input_files(
