@@ -175,6 +175,16 @@ def test_headings_have_no_empty_line(browser: Browser, book: Path) -> None:
     assert empty == []
 
 
+def test_a_table_on_a_telephone_breaks_no_name(browser: Browser, book: Path) -> None:
+    browser.page.goto((book / "docs" / "getting_brats.html").as_uri(), wait_until="load")
+    before = browser.page.viewport_size
+    browser.page.set_viewport_size({"width": 390, "height": 900})
+    broken = browser.page.evaluate("""() => [...document.querySelectorAll('main table code')]
+        .filter(e => /^\\w+$/.test(e.textContent) && e.getClientRects().length > 1).map(e => e.textContent)""")
+    browser.page.set_viewport_size(before)
+    assert broken == []
+
+
 def test_print_loses_no_code(browser: Browser, book: Path) -> None:
     place = browser.page
     place.goto((book / "notebooks" / "exercises" / "03_let_attention_choose.html").as_uri(), wait_until="load")
@@ -184,8 +194,12 @@ def test_print_loses_no_code(browser: Browser, book: Path) -> None:
     assert place.evaluate(FOLDED) == 0, "what is folded on the screen is open on paper"
     cut = place.evaluate("""() => [...document.querySelectorAll('main pre')]
         .filter(p => p.scrollWidth > p.clientWidth + 1).length""")
+    boxes = place.evaluate("""() => [...document.querySelectorAll('main pre, main [class*="highlight"]')]
+        .filter(p => getComputedStyle(p).breakInside !== 'auto').length""")
+    labels = place.evaluate("""() => [...document.querySelectorAll('main details.hide > summary')]
+        .filter(s => s.offsetHeight).length""")
     faint = place.evaluate("""() => [...document.querySelectorAll('main details > summary ~ *')]
         .filter(part => getComputedStyle(part).animationName !== 'none').length""")
     place.evaluate("() => dispatchEvent(new Event('afterprint'))")
     place.emulate_media(media="screen")
-    assert cut == faint == 0 and place.evaluate(FOLDED) > 0
+    assert cut == faint == boxes == labels == 0 and place.evaluate(FOLDED) > 0
