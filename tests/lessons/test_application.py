@@ -12,7 +12,7 @@ from argparse import ArgumentParser
 import nibabel as nib
 import numpy as np
 import pytest
-from tiny import REPOSITORY
+from tiny import REPOSITORY, write_tiny_msd
 from widget_cases import small_study
 
 from dmaf_lite.lessons import application
@@ -212,6 +212,20 @@ def test_a_heart_is_answered_by_the_weights_for_hearts(tmp_path):
     (length,) = struct.unpack_from("<I", answers := answering.answers(entry.source, ["111"]))
     answer, _ = unpack(answers[4 : 4 + length])
     assert min(answer["dice"].values()) > 0.7
+
+
+def test_a_cohort_that_describes_itself_is_read_and_saved_in_its_own_labels(tmp_path):
+    cohort = write_tiny_msd(tmp_path / "Task01", {"BRATS_001": 1})
+    (study, *_) = Library([cohort]).entries.values()
+    assert study.source["layout"] == "msd"
+    source = json.loads(json.dumps(study.source))  # as it goes to the process
+    answering = Answering(None, lambda words, share: None)
+    _, arrays = unpack(answering.open(source))
+    assert set(np.unique(arrays["reference"])) <= {0, 1, 2, 3}
+    inside = {value: (arrays["reference"] == label).sum() for value, label in {1: 2, 2: 1, 3: 3}.items()}
+    stored = np.asarray(nib.load(cohort / "labelsTr" / "BRATS_001.nii.gz").dataobj)
+    assert {value: (stored == value).sum() for value in (1, 2, 3)} == inside
+    assert answering.save(source, "1111")[:2] == b"\x1f\x8b"
 
 
 def test_stopping_fails_what_is_waited_for(engine):

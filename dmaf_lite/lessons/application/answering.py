@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from dmaf_lite.data.case import CaseFiles
-from dmaf_lite.data.cohort import layout_of
+from dmaf_lite.data.cohort import Layout, layout_of
 from dmaf_lite.data.nifti import save_label
 from dmaf_lite.methods.weights import load_weights, shipped
 from dmaf_lite.spec import BRATS, MYOPS
@@ -49,7 +49,8 @@ class Answering:
     """Answers the server's questions.
 
     A source is a dict: ``{"kind": "phantom", "seed", "index", "spacing", "shown"}`` (`shown`: mm of a coarser copy) or
-    ``{"kind": "files", "name", "images", "label", "channels", "notes", "layout"}``, see `CaseFiles`.
+    ``{"kind": "files", "name", "images", "label", "channels", "notes", "layout", "labels"}``, see `CaseFiles`;
+    `labels` are those of a cohort that describes itself.
     """
 
     def __init__(self, weights: str | None, progress: Progress) -> None:
@@ -104,7 +105,7 @@ class Answering:
         label = whole.to_files(whole.sample(opened.known[mask].label, whole.place_of(opened.seen)))
         affine = opened.study.affine @ np.linalg.inv(opened.study.in_file)
         with tempfile.TemporaryDirectory() as folder:
-            path = save_label(Path(folder) / "label.nii.gz", label, affine, layout_of(opened.study.layout).labels)
+            path = save_label(Path(folder) / "label.nii.gz", label, affine, _layout(opened.study.layout, source).labels)
             return path.read_bytes()
 
     def training(self, path: str) -> bytes:
@@ -153,7 +154,13 @@ class Answering:
         files = CaseFiles(source["name"], {m: Path(path) for m, path in source["images"].items()},
                           Path(source["label"]) if source["label"] else None, source["channels"],
                           notes=tuple(source["notes"]))
-        return study_of(files, layout_of(source["layout"]))
+        return study_of(files, _layout(source["layout"], source))
+
+
+def _layout(name: str, source: dict[str, Any]) -> Layout:
+    """The layout of this name, with the label values that the source brings."""
+    layout, labels = layout_of(name), source.get("labels")
+    return replace(layout, labels={int(value): label for value, label in labels.items()}) if labels else layout
 
 
 class Recent(OrderedDict):

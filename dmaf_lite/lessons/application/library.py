@@ -24,8 +24,9 @@ USUAL = "brats2020"  # where the names of the files do not tell
 
 
 def layout_in(folder: str | Path, given: str | None) -> Layout:
-    """The layout that was given, else the one whose names the files bear."""
-    return layout_of(given or detect_layout(folder, inside=False).layout or USUAL)
+    """The layout that was given, else the one whose names the files bear; with the labels that a dataset.json names."""
+    layout = layout_of(given or detect_layout(folder, inside=False).layout or USUAL)
+    return find_cohort(folder, layout).layout if layout.kind == "listed" else layout
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ class Library:
         return self._add(files.name, "study", {
             "kind": "files", "name": files.name, "images": {m: str(path) for m, path in files.images.items()},
             "label": None if files.label is None else str(files.label), "channels": dict(files.channels),
-            "notes": list(files.notes), "layout": layout.name})
+            "notes": list(files.notes), "layout": layout.name,
+            "labels": {str(value): label for value, label in layout.labels.items()}})
 
     def _add(self, title: str, kind: str, source: dict[str, Any], words: str = "") -> Entry:
         name = f"s{len(self.entries)}"
