@@ -144,12 +144,15 @@ def subsets_and_weights(
 def _shared(net: nn.Module, windows: Tensor, subsets: Tensor) -> Tensor:
     """Encode once, decode every subset of all windows together -> [n, S, K, ...]."""
     features = net.encode(windows, subsets.any(dim=0).expand(len(windows), -1))
-    parts = []
-    for mask in subsets:
+    all_of_them = None
+    for number, mask in enumerate(subsets):
         # One subset for all windows, not all subsets of one: fusion is cheaper where all rows have the same scans.
         available = mask.expand(len(windows), -1)
-        parts.append(net.decode(features.select(available), available).logits.float().softmax(dim=1))
-    return torch.stack(parts, dim=1)
+        probabilities = net.decode(features.select(available), available).logits.float().softmax(dim=1)
+        if all_of_them is None:  # one large block, written part by part
+            all_of_them = probabilities.new_empty((len(windows), len(subsets), *probabilities.shape[1:]))
+        all_of_them[:, number] = probabilities
+    return all_of_them
 
 
 def _naive(net: nn.Module, windows: Tensor, subsets: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from dmaf_lite.nn.blocks import CHANNELS_LAST, average_pool, upsample
 from dmaf_lite.nn.contract import Pairs
+from dmaf_lite.nn.slabs import fuse_in_slabs
 
 
 def softmax_over_available(scores: Float[Tensor, "P *map"], pairs: Pairs) -> Float[Tensor, "P *map"]:
@@ -130,9 +131,11 @@ class DMAF(nn.Module):
     def forward(
         self, e: Float[Tensor, "P C D H W"], pairs: Pairs
     ) -> tuple[Float[Tensor, "B C D H W"], Float[Tensor, "P _ D H W"]]:
-        """Fuse the packed features e; gives f and the weights A."""
+        """Fuse the packed features e; gives f and the weights A, without gradients on a CPU A's mean over channels."""
         if pairs.uniform and pairs.P == pairs.B and not torch.is_grad_enabled():
             return e, torch.ones_like(e[:, :1])  # one scan each: whatever its score, its weight is 1
+        if not torch.is_grad_enabled() and e.device.type == "cpu":
+            return fuse_in_slabs(self.scores(e, pairs).float(), e, pairs, self.gate)
         # float32: a softmax and a weighted sum, and on CPUs bfloat16 takes longer for both.
         scores = upsample(self.scores(e, pairs).float(), e.shape[2:])
         if e.device.type not in CHANNELS_LAST:

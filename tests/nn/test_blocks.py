@@ -112,7 +112,16 @@ def test_pooling_by_reshape_is_torchs():
         expected = nn.functional.adaptive_avg_pool3d(x, size)
         torch.testing.assert_close(average_pool(x, size), expected)
         assert average_pool(x.to("meta"), size).shape == expected.shape  # on a device that is no CPU
-    torch.testing.assert_close(mean_of_cells(x, (2, 3, 2)), nn.functional.adaptive_avg_pool3d(x, (2, 3, 2)))
+    last = x.contiguous(memory_format=torch.channels_last_3d).requires_grad_()  # a CPU then goes by reshapes, too
+    for dtype, room in ((torch.float32, 1e-6), (torch.bfloat16, 2e-2)):
+        pools = average_pool, nn.functional.adaptive_avg_pool3d
+        found, expected = (pool(last.to(dtype), (2, 3, 2)) for pool in pools)
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.float(), expected.float(), atol=room, rtol=0)
+    weights = torch.randn(2, 3, 2, 3, 2)
+    slopes = [torch.autograd.grad((weights * pool(last, (2, 3, 2))).sum(), last)[0]
+              for pool in (mean_of_cells, nn.functional.adaptive_avg_pool3d)]
+    torch.testing.assert_close(*slopes)
 
 
 def test_maps_lie_as_their_device_likes(monkeypatch):
