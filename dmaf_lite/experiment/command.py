@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cohort", type=Path, help="a prepared cohort, in place of the profile's phantom")
     parser.add_argument("--split", type=Path, help="its split: folder with train.txt, val.txt, test.txt (not with "
                         "the protocols cv5 and passion)")
-    parser.add_argument("--results", type=Path, help="folder for the small table and card that lessons read")
+    parser.add_argument("--results", type=Path,
+                        help="folder for the small table of what is finished, and its card; lessons read both")
     parser.add_argument("--only", nargs="+", metavar="RUN", help="do these runs only")
     parser.add_argument("--ship", nargs=2, metavar=("RUN", "FILE"),
                         help="copy a run's weights, with its subset table in the card, to FILE")
@@ -105,7 +106,7 @@ def _finish(matrix: Matrix, args: argparse.Namespace) -> int:
     from dmaf_lite.evaluation.tables import markdown, subset_table
 
     small = results(write_tables(matrix, args.device))
-    if args.results and not args.only:
+    if args.results:
         with atomic_path(args.results / f"{matrix.settings.name}.parquet") as partial:
             small.to_parquet(partial, index=False)
         card = (matrix.folder / "card.json").read_text(encoding="utf-8")

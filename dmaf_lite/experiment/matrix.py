@@ -39,6 +39,7 @@ from dmaf_lite.evaluation.conventions import usual
 from dmaf_lite.evaluation.evaluate import evaluate
 from dmaf_lite.experiment.profile import ExperimentSettings, RunKey
 from dmaf_lite.experiment.protocol import ON_TEST, cases_of, parts_of, training_set
+from dmaf_lite.experiment.summary import curves
 from dmaf_lite.methods.weights import load_weights
 from dmaf_lite.phantom.ready import ready_cohort
 from dmaf_lite.training.loop import Interrupted, train
@@ -257,13 +258,15 @@ def experiment_card(matrix: Matrix, device: torch.device) -> dict[str, Any]:
         path = matrix.run(key).folder / "cost.json"
         if path.is_file():
             costs[key.name] = json.loads(path.read_text(encoding="utf-8"))
+    looks = {run: {"step": seen["step"].tolist(), "score": seen["score"].round(4).tolist()}
+             for run, seen in curves(matrix.folder).items()}
     hours = sum(cost.get("train_seconds", 0) + cost.get("evaluate_seconds", 0) for cost in costs.values()) / 3600
     layout = matrix.cohort.layout
     data = f"{layout.synthetic} (synthetic)" if layout.synthetic else f"{layout.name}, prepared"
     return {"profile": to_plain(matrix.settings), "data": data, "hardware": hardware(device),
             "torch": torch.__version__, "commit": commit(), "date": date.today().isoformat(),
             "cases": {part: len(names) for part, names in matrix.split.items()},
-            "hours": round(hours, 2), "costs": costs}
+            "hours": round(hours, 2), "costs": costs, "curves": looks}
 
 
 def run_experiment(settings: ExperimentSettings, folder: str | Path, *, only: Sequence[str] | None = None,

@@ -7,8 +7,9 @@ A cell without a run stays empty; nothing is filled in.  Taught in lesson 16.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -131,6 +132,11 @@ def costs(folder: str | Path) -> pd.DataFrame:
 def curves(folder: str | Path) -> dict[str, pd.DataFrame]:
     """Run -> its looks at the validation cases (step, score), where it has any."""
     return {path.parent.name: read_log(path) for path in sorted(Path(folder).glob("runs/*/validation.csv"))}
+
+
+def curves_of(card: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """The same from the card of a committed table; empty where it has none."""
+    return {run: pd.DataFrame(looks) for run, looks in card.get("curves", {}).items()}
 
 
 def is_flat(scores: Sequence[float], *, share: float = 0.2, within: float = FLAT) -> bool:

@@ -89,10 +89,11 @@ class Scene:
     @classmethod
     def of(cls, study: Study, *, most: int = MOST) -> Scene:
         """The head of a study."""
-        first, *others = (to_lps(image, study.affine) for image in study.images.values())
-        head = first != 0
-        for image in others:
-            head |= image != 0
+        head = None
+        for name in study.images:  # by name: nothing holds the last scan when the next is read
+            inside = study.images[name] != 0
+            head = inside if head is None else np.logical_or(head, inside, out=head)
+        head = to_lps(head, study.affine)
         box = [part.indices(n) for part, n in zip(head_box(head), head.shape, strict=True)]
         stride = 1
         while np.prod([-(-(stop - first) // stride) for first, stop, _ in box]) > most:
@@ -102,8 +103,7 @@ class Scene:
     @classmethod
     def whole(cls, study: Study) -> Scene:
         """All voxels of a study."""
-        first = next(iter(study.images.values()))
-        return cls(study, (0, 0, 0), to_lps(first, study.affine).shape)
+        return cls(study, (0, 0, 0), to_lps(np.broadcast_to(np.False_, study.shape), study.affine).shape)
 
     def to_files(self, volume: np.ndarray) -> np.ndarray:
         """A volume [X, Y, Z] of a whole scene with the axes of the study's files."""
@@ -178,8 +178,7 @@ class Scene:
 
 def _turn(study: Study) -> np.ndarray:
     """[4, 4]: voxel in LPS order -> voxel of the file."""
-    shape = next(iter(study.images.values())).shape
-    return inv_ornt_aff(ornt_transform(io_orientation(study.affine), axcodes2ornt("LPS")), shape)
+    return inv_ornt_aff(ornt_transform(io_orientation(study.affine), axcodes2ornt("LPS")), study.shape)
 
 
 def scene_bytes(scene: Scene, *, seen: Study | None = None, card: Mapping[str, Any] | None = None,
@@ -193,8 +192,8 @@ def scene_bytes(scene: Scene, *, seen: Study | None = None, card: Mapping[str, A
         greys: How many a scan keeps; fewer zip better.
     """
     study, spec, arrays, ranges, windows = scene.study, scene.study.spec, {}, {}, {}
-    for name, image in study.images.items():
-        scan, (ranges[name], windows[name]) = _bytes_of(scene.crop(image))
+    for name in study.images:  # as in `Scene.of`
+        scan, (ranges[name], windows[name]) = _bytes_of(scene.crop(study.images[name]))
         step = max(1, 254 // greys)
         arrays[f"scan/{name}"] = np.where(scan == 0, 0, (scan - 1) // step * step + 1 + step // 2).astype(np.uint8), {}
     if study.label is not None:

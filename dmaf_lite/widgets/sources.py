@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ import numpy as np
 from dmaf_lite.data.case import Case, CaseFiles, load_case, normalise_case
 from dmaf_lite.data.cohort import Cohort, Layout, layout_of
 from dmaf_lite.data.finding import one_case
-from dmaf_lite.data.nifti import read_header
+from dmaf_lite.data.nifti import grid_shape, read_header
+from dmaf_lite.data.shelf import Shelf, shape_of
 from dmaf_lite.data.turning import has_geometry
 from dmaf_lite.data.volume import foreground
 from dmaf_lite.evaluation.predict import target_spacing
 from dmaf_lite.figures.planes import to_lps
 from dmaf_lite.spec import BRATS, DatasetSpec
+
+# Bytes of all scans in float32: a larger study is not held in memory.  Four scans of 256^3 are half of it.
+LARGE = 2**29
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +58,11 @@ class Study:
     def title(self) -> str:
         """The name, and that it is synthetic where it is."""
         return f"{self.name} (synthetic)" if self.synthetic else self.name
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels per axis."""
+        return shape_of(self.images)
 
     def lps(self) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         """Scans and label in LPS order, as the figures take them."""
@@ -90,23 +100,38 @@ def folder_study(folder: str | Path, layout: str | Layout = "brats2020") -> Stud
     return study_of(one_case(folder, layout), layout)
 
 
-def study_of(files: CaseFiles, layout: Layout) -> Study:
+def study_of(files: CaseFiles, layout: Layout, *, progress: Callable[[int, int], None] | None = None) -> Study:
     """A study of files that are named already; what loading warns of is kept as its notes.
+
+    The scans of a large one stay on disk and are read one by one.
+
+    Args:
+        files: Which file is what.
+        layout: Names the data set and its label values.
+        progress: Told after each scan how many are read, and of how many.
 
     Raises:
         CaseError: Files that do not fit together.
     """
+    header = read_header(next(iter(files.images.values())), several=True)
+    large = 4 * math.prod(grid_shape(header)) * len(files.images) > LARGE
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        case = load_case(files, spec=layout.spec, labels=layout.labels)
+        case = load_case(files, spec=layout.spec, labels=layout.labels, progress=progress,
+                         shelf=Shelf(_clear) if large else None)
     notes = tuple(str(w.message) for w in caught if issubclass(w.category, UserWarning))
     file_affine = case.affine if case.file_affine is None else case.file_affine
-    header = read_header(next(iter(files.images.values())), several=True)
     oriented = has_geometry(file_affine) and bool(header["qform_code"] or header["sform_code"])
-    for image in case.images.values():  # in place: they are nobody else's, and a second copy may be a gigabyte
-        image[~foreground(image)] = 0
+    if not large:
+        for image in case.images.values():
+            _clear(image)
     return Study(case.name, layout.spec, case.images, case.label, case.affine, bool(layout.synthetic), oriented,
                  (*files.notes, *notes), np.linalg.inv(file_affine) @ case.affine, layout.name)
+
+
+def _clear(image: np.ndarray) -> None:
+    """Write 0 outside the head; in place: it is nobody else's, and a second copy may be a gigabyte."""
+    image[~foreground(image)] = 0
 
 
 def on_grid_of(study: Study, card: Mapping[str, Any]) -> Study:
@@ -126,7 +151,7 @@ def on_grid_of(study: Study, card: Mapping[str, Any]) -> Study:
         raise ValueError(f"the weights were trained on {card['spec']}, {study.name} is a study of {study.spec.name}; "
                          "use weights and study of one data set")
     spacing = np.linalg.norm(study.affine[:3, :3], axis=0)
-    case = Case(study.name, dict(study.images), study.label, study.affine, tuple(float(s) for s in spacing))
+    case = Case(study.name, study.images, study.label, study.affine, tuple(float(s) for s in spacing))
     if study.spec.orientation and case.orientation != study.spec.orientation:
         warnings.warn(f"{study.name}: its axes point to {case.orientation}, those that the weights have seen to "
                       f"{study.spec.orientation} (docs/native_scans.md)", stacklevel=2)

@@ -128,7 +128,7 @@ assert RunKey("a", OWN, 0).name == "a-seed0", "runs of a profile without an axis
 # validation cases the mean rises by less than 0.01 against the fifth before. Curves of fewer than ten looks are not judged.
 
 # %%
-curves = report.curves(matrix) if matrix else {}
+curves = report.curves(matrix) if matrix else report.curves_of(card)
 for name, looks in curves.items():
     print(f"{name:40s} {len(looks):3d} looks, {'flat' if report.is_flat(looks['score']) else 'not judged flat'}")
 if not curves:

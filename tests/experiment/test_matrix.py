@@ -67,7 +67,7 @@ def test_every_run_says_what_it_is_in_its_rows(done):
     tables = {(matrix.folder / "runs" / name / "missing_rates.csv").read_text() for name in NAMES[2:]}
     assert len(tables) == 1 and not (matrix.folder / "runs" / NAMES[0] / "missing_rates.csv").exists()
     card = json.loads((matrix.folder / "card.json").read_text())
-    assert {"hardware", "commit", "date", "profile", "torch", "hours", "costs"} <= card.keys()
+    assert {"hardware", "commit", "date", "profile", "torch", "hours", "costs", "curves"} <= card.keys()
     assert set(card["costs"]) == set(NAMES) and "/" not in card["data"]
     assert set(results(rows)["metric"]) == {"dice", "hd95"}
 
@@ -198,6 +198,11 @@ def test_the_command_writes_results_and_prints_tables(done, tiny_cohort, split, 
     assert "baseline, rare, Dice on brats2020" in capsys.readouterr().out
     assert read_card(tmp_path / "shipped.safetensors") == json.loads((tmp_path / "shipped.json").read_text())
     assert {p.name for p in (tmp_path / "results").iterdir()} == {"tiny.parquet", "tiny.json"}
+    assert main(["experiment", str(tmp_path / "tiny.yaml"), "--out", str(matrix.folder), "--cohort",
+                 str(tiny_cohort.folder), "--split", str(split), "--device", "cpu", "--only", NAMES[0], "--results",
+                 str(tmp_path / "again")]) == 0  # whatever is finished, also by others
+    assert set(pd.read_parquet(tmp_path / "again" / "tiny.parquet")["run"]) == set(NAMES)
+    capsys.readouterr()
     assert main(["experiment", str(tmp_path / "tiny.yaml"), "--dry-run"]) == 0
     assert capsys.readouterr().out.split() == NAMES
     for words, said in ((["--out", "x", "--only", "nobody"], "has no run nobody"), ([], "give --out"),

@@ -10,6 +10,7 @@ from dmaf_lite.experiment.profile import OWN, ExperimentSettings
 from dmaf_lite.experiment.summary import (
     costs,
     curves,
+    curves_of,
     is_flat,
     per_case,
     pivot,
@@ -84,4 +85,6 @@ def test_costs_and_curves_are_read_from_the_folders(tmp_path):
     (run / "validation.csv").write_text("step,score\n10,0.5\n")
     assert costs(tmp_path).loc["a-seed0"].tolist() == [0.5, 0.1, "a GPU"]
     assert curves(tmp_path)["a-seed0"]["score"].tolist() == [0.5]
+    assert curves_of({}) == {}
+    assert curves_of({"curves": {"a": {"step": [5], "score": [0.5]}}})["a"]["step"].tolist() == [5]
     assert costs(tmp_path / "nothing").empty and curves(tmp_path / "nothing") == {}

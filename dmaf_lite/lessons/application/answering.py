@@ -133,6 +133,7 @@ class Answering:
             scene = replace(scene, study=replace(shown, notes=(*shown.notes, note)))
             opened = Opened(scene.study, scene, None, {}, scene_bytes(scene))
         else:
+            self._progress("bringing the scans to the grid of the weights …", 0.7)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the scene's notes say it
                 seen = on_grid_of(study, card)
@@ -154,7 +155,8 @@ class Answering:
         files = CaseFiles(source["name"], {m: Path(path) for m, path in source["images"].items()},
                           Path(source["label"]) if source["label"] else None, source["channels"],
                           notes=tuple(source["notes"]))
-        return study_of(files, _layout(source["layout"], source))
+        return study_of(files, _layout(source["layout"], source), progress=lambda read, of: self._progress(
+            f"reading {source['name']}: {read} of {of} scans …", 0.1 + 0.5 * read / of))
 
 
 def _layout(name: str, source: dict[str, Any]) -> Layout:
