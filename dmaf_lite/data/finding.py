@@ -25,6 +25,10 @@ from dmaf_lite.data.scan_names import LABEL, OTHER_TISSUE, names_known, role_of
 DEEPEST = 5
 
 
+class UnclearNames(CaseError):
+    """Files whose names do not tell which is which scan; where a person can say it, the caller adds how."""
+
+
 class SeveralCases(CaseError):
     """One case was asked for, and the folder holds several."""
 
@@ -155,9 +159,9 @@ def one_case(case_dir: str | Path, layout: str | Layout, *, with_label: bool = T
             found = find_cohort(folder, layout, with_label=with_label)
         except CaseError:
             present = ", ".join(f.path.name for f in nifti_files(folder)[:4]) or "no NIfTI file"
-            raise CaseError(folder, found=f"no modality at all ({present})",
-                            expected=f"at least one file whose name ends in one of {names_known(layout.spec)}",
-                            do="rename the files, or name them with --modality (predict)") from None
+            raise UnclearNames(folder, found=f"no modality at all ({present})",
+                               expected=f"at least one file whose name ends in one of {names_known(layout.spec)}",
+                               do="rename the files so that they do") from None
     if len(found.names) > 1:
         raise SeveralCases(folder, found=f"{len(found.names)} cases ({', '.join(found.names[:4])} ...)",
                         expected="one case", do="name the folder of one of them")
@@ -350,9 +354,8 @@ def _one_of(files: list[NiftiFile], what: str, group: _Group, layout: Layout) ->
     if len(found) > 1:
         names = ", ".join(f.path.name for f in found[:4])
         scan = "the segmentation" if what == LABEL else what
-        raise CaseError(group.folder, found=f"{len(found)} files that could be {scan} ({names})",
-                        expected="one of each", do=f"take the others out, put every case into a folder of its own, or "
-                                                   f"(predict) name the right one with --modality {what}=FILE")
+        raise UnclearNames(group.folder, found=f"{len(found)} files that could be {scan} ({names})",
+                        expected="one of each", do="take the others out, or put every case into a folder of its own")
     return found[0] if found else None
 
 

@@ -32,7 +32,7 @@ from dmaf_lite.base.device import choose_device
 from dmaf_lite.base.provenance import NOT_A_DEVICE
 from dmaf_lite.data.case import Case, CaseError, CaseFiles, load_case, normalise_case, save_label
 from dmaf_lite.data.cohort import LAYOUTS, Layout, find_cohort, layout_of
-from dmaf_lite.data.finding import SeveralCases, one_case
+from dmaf_lite.data.finding import SeveralCases, UnclearNames, one_case
 from dmaf_lite.data.plausibility import skull_note
 from dmaf_lite.evaluation.calibration import Calibration
 from dmaf_lite.evaluation.file_grid import SPACING_TOLERANCE, label_on_files, mm, on_files, same_spacing
@@ -95,7 +95,11 @@ def study_files(case_dir: str | Path, layout: str | Layout,
     Raises:
         CaseError: No scan under any known name, two for one modality, or several studies.
     """
-    return one_case(case_dir, layout_of(layout), with_label=False, named=named)
+    try:
+        return one_case(case_dir, layout_of(layout), with_label=False, named=named)
+    except UnclearNames as error:
+        raise CaseError(error.file, found=error.found, expected=error.expected,
+                        do=f"{error.do}, or say it with --modality NAME=FILE") from error
 
 
 def scans_in_words(files: CaseFiles, spec: DatasetSpec) -> str:

@@ -40,6 +40,12 @@ PLANES = ("axial", "coronal", "sagittal")
 LETTERS = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}  # left, right, top, bottom of the picture
 
 
+def plane_names(study: Study) -> dict[str, str]:
+    """What the planes are called: axial, coronal, sagittal only where the header tells the directions."""
+    return {plane: plane if study.oriented else f"plane {number} (directions unknown)"
+            for number, plane in enumerate(PLANES, start=1)}
+
+
 def key_of(mask: Sequence[bool]) -> str:
     """A subset as the page names it: (True, False, True, True) -> ``"1011"``."""
     return "".join(str(int(m)) for m in mask)
@@ -207,6 +213,7 @@ def scene_bytes(scene: Scene, *, seen: Study | None = None, card: Mapping[str, A
         "class_colours": ["#000000", *class_colours(spec.classes).values()],
         "regions": {region: sorted(members) for region, members in spec.regions.items()},
         "shape": list(scene.shape), "spacing": list(scene.spacing), "planes": scene.planes,
+        "names": plane_names(study),
         "letters": {p: list(letters if study.oriented else "????") for p, letters in LETTERS.items()},
         "ranges": ranges, "windows": windows, "to_file": scene.to_file.tolist(),
         "affine": (study.affine @ np.linalg.inv(study.in_file)).tolist(),

@@ -198,6 +198,8 @@ def test_any_order_of_axes_is_one_picture(browser: Browser, address: str) -> Non
 def test_one_scan_without_label_and_without_orientation(browser: Browser, address: str) -> None:
     page = show(browser, address, "bare")
     page.get_by_text("left and right are not known").wait_for()
+    page.get_by_label("plane 1 (directions unknown) slice", exact=True).wait_for()
+    assert page.get_by_label("axial slice").count() == 0
     page.locator(".dmaf-x-says", has_text="cm³").wait_for()
     assert page.locator(".dmaf-x-tile").count() == 1 and page.locator(".dmaf-x-pill").count() == 1
     settle(page)
@@ -218,6 +220,7 @@ def test_an_error_is_a_card_with_one_sentence(browser: Browser, address: str) ->
     page.get_by_label("study", exact=True).select_option(label="! gone")
     page.locator(".dmaf-x-card", has_text="found no modality").wait_for()
     assert "Traceback" not in page.locator(".dmaf-x-card").inner_text()
+    assert "--" not in page.locator(".dmaf-x-card").inner_text(), "no option of another command"
     assert page.get_by_label("try once more").count() == 0, "that would find the same"
     page.locator("input[type=file]").first.set_input_files({"name": "notes.txt", "mimeType": "text/plain",
                                                            "buffer": b"x"})

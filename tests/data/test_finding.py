@@ -10,7 +10,7 @@ import pytest
 from tiny import tiny_images, write_tiny_case
 
 from dmaf_lite.data.case import CaseError, load_case
-from dmaf_lite.data.finding import files_in_folder, find_cases, find_cohort, one_case
+from dmaf_lite.data.finding import UnclearNames, files_in_folder, find_cases, find_cohort, one_case
 from dmaf_lite.data.layouts import LAYOUTS
 
 NAMES = {
@@ -191,8 +191,16 @@ def test_the_layouts_own_name_counts_before_an_alias_which_is_named(tmp_path):
     assert files.images["T1ce"].name == "Case_t1ce.nii.gz" and [p.name for p in files.unused] == ["Case_t1c.nii.gz"]
     (folder / "Case_t1ce.nii.gz").rename(folder / "other_t1gd.nii.gz")
     (folder / "Case_t1c.nii.gz").rename(folder / "other_t1c.nii.gz")
-    with pytest.raises(CaseError, match=r"2 files that could be T1ce .*--modality T1ce=FILE"):
+    with pytest.raises(UnclearNames, match=r"2 files that could be T1ce .*take the others out"):
         files_in_folder(folder, "brats2020")
+
+
+def test_where_no_name_is_known_the_reader_is_told_to_rename_and_of_no_option(tmp_path):
+    (tmp_path / "case").mkdir()
+    (tmp_path / "case" / "scan.nii.gz").write_bytes(b"")
+    with pytest.raises(UnclearNames, match="rename the files so that they do") as error:
+        one_case(tmp_path / "case", "brats2020")
+    assert "--" not in str(error.value), "who has an option adds it: the explorer has none"
 
 
 def test_two_segmentations_are_refused_unless_one_bears_the_layouts_name(tmp_path):

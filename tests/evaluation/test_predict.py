@@ -272,6 +272,14 @@ def test_an_identity_affine_says_that_it_cannot_know(tmp_path):
     assert any("taken for LPS" in note for note in result.notes)
 
 
+def test_where_names_are_unclear_predict_says_how_to_name_a_scan(tmp_path):
+    folder = write_tiny_case(tmp_path, "Study")
+    (folder / "Study_t1ce.nii.gz").rename(folder / "other_t1gd.nii.gz")
+    (folder / "Study_t2.nii.gz").rename(folder / "other_t1c.nii.gz")
+    with pytest.raises(CaseError, match=r"2 files that could be T1ce .*, or say it with --modality NAME=FILE"):
+        study_files(folder, "brats2020")
+
+
 def test_which_scan_is_which_is_said_and_a_person_may_correct_it(net, tmp_path, capsys):
     weights = save_weights(tmp_path / "w.safetensors", net, CARD)
     folder = write_tiny_case(tmp_path, "Study")

@@ -104,6 +104,9 @@ def test_thick_slices_show_the_plane_with_the_fine_pixels_first():
 def test_what_is_not_known_is_not_claimed():
     header, _ = unpack(scene_bytes(Scene.of(replace(small_study(), oriented=False))))
     assert set(header["letters"]["axial"]) == {"?"}
+    assert header["names"]["axial"] == "plane 1 (directions unknown)" and len(set(header["names"].values())) == 3
+    known, _ = unpack(scene_bytes(Scene.of(small_study())))
+    assert known["names"] == {plane: plane for plane in ("axial", "coronal", "sagittal")}
     assert any("left and right are not known" in note for note in header["notes"])
     angle = np.radians(20)
     tilt = np.array([[np.cos(angle), -np.sin(angle), 0, 0], [np.sin(angle), np.cos(angle), 0, 0], [0, 0, 1, 0],

@@ -46,13 +46,14 @@ function createExplorer(root, buffer, from = {}) {
       map, mapEnds: map ? mapEnds(answer, state.map) : null };
   }
   const mapEnds = (answer, name) => (name === "confidence" ? [255 / scene.classes.length, 255] : [0, answer.header.largest_weight || 255]);
-  const describe = (plane, name) => `${scene.title}, ${name}, ${scene.planes[plane]} slice ${state.at[views.axes[plane]]}`
+  const called = (plane) => scene.names?.[scene.planes[plane]] || scene.planes[plane]; // pages of old have no names
+  const describe = (plane, name) => `${scene.title}, ${name}, ${called(plane)} slice ${state.at[views.axes[plane]]}`
     + (host.network ? `, segmented from ${nameOf(shownKey || state.on, scene)}` : "") + (scene.banner ? `. ${scene.banner}` : "");
 
   // -- parts ----------------------------------------------------------------------------------------------------------
   const says = make("p.says", { role: "status", "aria-live": "polite" }), say = (words) => { says.textContent = words; };
   const help = makeHelp();
-  const x = { scene, state, names, network: Boolean(host.network), look, scanShown, describe, draw, say, help };
+  const x = { scene, state, names, network: Boolean(host.network), look, scanShown, called, describe, draw, say, help };
   const views = makeViews(x);
   const acts = { ...views, toggle, pin() { const same = state.pinned === state.on;
       Object.assign(state, same ? { pinned: "", compare: state.compare === "pinned" ? "" : state.compare } : { pinned: state.on, compare: "pinned" }); refresh(); },

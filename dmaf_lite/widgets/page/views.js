@@ -3,7 +3,7 @@
 
 const FLATTEST = 2; // times as wide as high: a stack of a few slices leaves room for the words in its picture
 
-/** The views of an explorer. `x` is what it shares: scene, state, names (of the scans), look(name), scanShown(), describe(plane, name),
+/** The views of an explorer. `x` is what it shares: scene, state, names (of the scans), look(name), scanShown(), called(plane), describe(plane, name),
  *  draw() to paint soon, and say(words). */
 function makeViews(x) {
   const { scene, state, names } = x, { planes } = scene, axes = planes.map((plane) => AXES[plane]);
@@ -44,14 +44,18 @@ function makeViews(x) {
     view.place = paintSlice(canvas, axis, state.at[axis], box, x.look(name), { zoom: state.zoom, pan: state.pans[plane], margin: 20 * ratio });
     view.mm = state.zoom / view.place.scale; // of a pixel, without zoom
     paintMarks(canvas, view.place, axis, state.at, scene.shape, scene.letters[planes[plane]], { ruler: ruler?.view === i ? ruler.ends : null,
-      title: inPlanes() ? `${view.wide < 230 ? planes[plane].slice(0, 3) : planes[plane]} ${state.at[axis]}` : name });
+      title: inPlanes() ? `${titleOf(plane, view.wide)} ${state.at[axis]}` : name });
+  }
+  function titleOf(plane, wide) {
+    const name = x.called(plane);
+    return name !== planes[plane] ? name.split(" (")[0] : wide < 230 ? name.slice(0, 3) : name;
   }
   function tell({ canvas, slider }, i) {
     const plane = planeOf(i), axis = axes[plane];
     canvas.setAttribute("aria-label", x.describe(plane, nameIn(i)));
     canvas.classList.toggle("dmaf-x-active", inPlanes() && i === state.plane);
     Object.assign(slider, { min: 0, max: scene.shape[axis] - 1, value: state.at[axis] });
-    slider.setAttribute("aria-label", `${planes[plane]} slice`);
+    slider.setAttribute("aria-label", `${x.called(plane)} slice`);
   }
 
   // -- the hand -------------------------------------------------------------------------------------------------------
