@@ -40,8 +40,9 @@ reproduce: env  ## run every lesson, compare this run's table with the committed
 test: env  ## run the tests
 	$(BIN)/python -m pytest
 
+TESTS := tests/browser
 test-browser: $(VENV)/.browser  ## run the explorers, the application and the book in a real Chromium
-	$(BIN)/python -m pytest -m browser tests/browser
+	$(BIN)/python -m pytest -m browser $(TESTS)
 
 test-slurm: $(VENV)/.cluster  ## run the matrix of experiments on a Slurm of this machine alone (starts it; needs root)
 	$(BIN)/python -m pytest -m slurm tests/experiment
