@@ -48,7 +48,7 @@ function makeViews(x) {
   }
   function titleOf(plane, wide) {
     const name = x.called(plane);
-    return name !== planes[plane] ? name.split(" (")[0] : wide < 230 ? name.slice(0, 3) : name;
+    return name !== planes[plane] ? `${name.split(" (")[0]}:` : wide < 230 ? name.slice(0, 3) : name;
   }
   function tell({ canvas, slider }, i) {
     const plane = planeOf(i), axis = axes[plane];
