@@ -34,6 +34,7 @@ network_options: dict = {}  # what differs from the preset `lite`
 
 # %% tags=["setup"]
 import tempfile
+import textwrap
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -276,7 +277,8 @@ saved = pd.DataFrame(bought, index=["wasteful, s", "ours, s"]).T
 saved["times"] = saved["wasteful, s"] / saved["ours, s"]
 print(saved.round(4).to_string())
 paid, not_here = saved[saved["times"] > 1.1].index, saved[saved["times"] <= 1.1].index
-print("Gained here:", ", ".join(paid), "\nGained nothing here:", ", ".join(not_here) or "none")
+for words, names in (("Gained here", paid), ("Gained nothing here", not_here)):
+    print(textwrap.fill(f"{words}: {', '.join(names) or 'none'}", 110))
 
 # %% [markdown]
 # The ratios depend on the crop and on the machine. At the size of this lesson a case is so small that reading it whole is

@@ -530,7 +530,7 @@ print(textwrap.fill(f"helps, by the plan: {', '.join(helped) or 'no part in any 
 
 # %%
 alone = parts[parts["subset"].isin(BRATS.modalities)]
-print("mean Dice over regions, cases and seeds, each scan alone; missing in training:",
+print("mean Dice over regions, cases and seeds, each scan alone\nmissing in training:",
       ", ".join(f"{m} {rate:.0%}" for m, rate in parts_card["profile"]["rates"]["mr2468"].items()))
 print(alone.groupby(["variant", "subset"], sort=False)["value"].mean().unstack().loc[variants, list(BRATS.modalities)]
       .round(3).to_string())

@@ -594,7 +594,7 @@ print(pd.DataFrame({region: {method: one_region(method, region) for method in lo
 others = {method: compare(longer[longer["variant"] == method], longer[longer["variant"] == "baseline"])
           for method in looks if method != "baseline"}
 for method, table in others.items():
-    print(f"{method:20s} minus baseline:", ", ".join(
+    print(f"{method} minus baseline\n   ", ", ".join(
         f"{line.region} {line.difference:+.3f} [{line.low:+.3f}, {line.high:+.3f}]" for line in table.itertuples()))
 
 # %% tags=["check"]
