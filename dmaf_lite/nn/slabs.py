@@ -10,6 +10,7 @@ Taught in lesson 08.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ def fuse_in_slabs(scores: Tensor, e: Tensor, pairs: Pairs, gate: Callable[[Tenso
     f = scores.new_empty((pairs.B, *e.shape[1:]))
     weights = scores.new_empty(e.shape[:-1])
     over_channels = scores.new_full((e.shape[-1],), 1 / e.shape[-1])  # a product with it is their mean, and faster
-    with in_float32(e.device):
+    with in_float32(e.device), one_thread():
         s = torch.einsum("hb,pabcx->pahcx", middle, scores.movedim(1, -1))
         s = torch.einsum("wc,pahcx->pahwx", last, s).flatten(2)  # trilinear but for the first axis
         for study, own in enumerate(one_by_one):  # several at once would not fit the cache
@@ -68,7 +69,12 @@ def norm_act_in_slabs(x: Tensor, eps: float, slope: float) -> Tensor:
     sums are taken plane by plane: torch's own kernels for this layout add up half a million voxels one by one and are
     wrong in the fourth digit.
     """
-    x = x.movedim(1, -1)
+    with one_thread():
+        return _norm_act(x.movedim(1, -1), eps, slope).movedim(-1, 1)
+
+
+def _norm_act(x: Tensor, eps: float, slope: float) -> Tensor:
+    """The same, for [N, D, H, W, C]."""
     voxels = x[0, ..., 0].numel()
     mean = x.sum((2, 3)).sum(1)[:, None, None, None] / voxels
     squares = torch.zeros_like(mean)
@@ -78,7 +84,22 @@ def norm_act_in_slabs(x: Tensor, eps: float, slope: float) -> Tensor:
     y = torch.empty_like(x, dtype=torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype)
     for slab in slabs(x):
         y[:, slab] = leaky_relu_(torch.sub(x[:, slab], mean).mul_(scale), slope)
-    return y.movedim(-1, 1)
+    return y
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread of torch inside the block.
+
+    Several would meet hundreds of times for a piece of work each, and beside other programs one of them is
+    always late: 242 ms in place of 31.  One alone takes 8, and more cores would wait for the same memory.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def slabs(maps: Tensor) -> Iterator[slice]:

@@ -64,3 +64,11 @@ def test_a_block_answers_alike_with_and_without_gradients(precision):
             assert slabs.answers_in_slabs(x)
             found = block(x)
     torch.testing.assert_close(found, expected)  # of bfloat16: within its rounding
+
+
+def test_one_thread_works_and_the_others_come_back():
+    threads = torch.get_num_threads()
+    with pytest.raises(RuntimeError), slabs.one_thread():
+        assert torch.get_num_threads() == 1
+        raise RuntimeError
+    assert torch.get_num_threads() == threads
