@@ -33,9 +33,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 reproduce: env  ## run every lesson, compare this run's table with the committed one, write the report
-	$(RUN) lessons run --profile cpu-small
-	$(RUN) lessons table --profile cpu-small
-	$(RUN) lessons book --profile cpu-small
+	$(RUN) lessons reproduce --profile cpu-small
 
 test: env  ## run the tests
 	$(BIN)/python -m pytest

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tempfile
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,21 +14,27 @@ import nbformat
 
 from dmaf_lite.base.atomic import write_text
 from dmaf_lite.lessons.execute import artifact_root
+from dmaf_lite.lessons.fingerprint import code_digest, digest, file_digest
 from dmaf_lite.lessons.pages import exercise_page, lesson_page, page_text
 from dmaf_lite.lessons.publish import TABLE_END, TABLE_START, lesson_table
-from dmaf_lite.lessons.reproduced import draw_found, found_rows, report
+from dmaf_lite.lessons.reproduced import SUBSET_ROWS, draw_found, found_rows, report
 from dmaf_lite.lessons.source import Workspace
 from dmaf_lite.lessons.stubs import has_exercises
 
 THEME = Path(__file__).parent / "book_theme"
+STAMP = ".made_from.json"  # in the book's folder, written last: a book without it is not whole
+MAKERS = ("sphinx", "myst-nb", "sphinx-book-theme", "matplotlib", "pandas", "jupytext", "jupyter-server-mathjax")
 
 
-def write_book(workspace: Workspace, profile: str | None = None) -> Path:
+def write_book(workspace: Workspace, profile: str | None = None, *, force: bool = False) -> Path:
     """Write the pages of lessons, exercises and ``docs/``, with side bar, search and an index.
+
+    A whole book that was made from the very same files by the same code is left as it is.
 
     Args:
         workspace: The checkout.
         profile: Take the runs in ``build/<profile>/``; default the published notebooks.
+        force: Write it in any case.
 
     Returns:
         The first page, ``build/book/index.html`` or ``build/<profile>/book/index.html``.
@@ -36,13 +44,41 @@ def write_book(workspace: Workspace, profile: str | None = None) -> Path:
         RuntimeError: If a link leads nowhere or a page cannot be read.
     """
     out = (workspace.build / profile if profile else workspace.build) / "book"
+    stamp = made_from(workspace, profile)
+    if not force and is_whole(out, stamp):
+        return out / "index.html"
     shutil.rmtree(out, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="dmaf-book-") as scratch:
         source = Path(scratch, "source")
         write_source(workspace, source, profile)
         build(source, out, Path(scratch, "doctrees"))
     shutil.copytree(Path(str(files("jupyter_server_mathjax"))) / "static", out / "_static" / "mathjax")
+    sizes = {p.relative_to(out).as_posix(): p.stat().st_size for p in out.rglob("*") if p.is_file()}
+    write_text(out / STAMP, json.dumps({"made_from": stamp, "sizes": sizes}))
     return out / "index.html"
+
+
+def made_from(workspace: Workspace, profile: str | None = None) -> str:
+    """Digest of all that a book can depend on: files of the checkout, those of the run, our code and the libraries."""
+    root = workspace.root
+    read = [root / "README.md", workspace.notebooks, root / "docs", root / "dmaf_lite" / "lessons" / "application"]
+    if profile:
+        read += [workspace.build / profile, artifact_root(workspace, profile) / SUBSET_ROWS]
+    out = (workspace.build / profile if profile else workspace.build) / "book"
+    names = sorted({path for place in read for path in ([place] if place.is_file() else place.rglob("*"))
+                    if path.is_file() and out not in path.parents and "__pycache__" not in path.parts})
+    found = [[str(path), file_digest(path)] for path in names]
+    return digest([found, code_digest([__name__]), {name: version(name) for name in MAKERS}])
+
+
+def is_whole(out: Path, stamp: str) -> bool:
+    """Whether the book in a folder was made from what `stamp` says, and nothing of it is gone or cut short."""
+    try:
+        kept = json.loads((out / STAMP).read_text(encoding="utf-8"))
+        return kept["made_from"] == stamp and all((out / name).stat().st_size == size
+                                                  for name, size in kept["sizes"].items())
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def write_source(workspace: Workspace, source: Path, profile: str | None = None) -> None:

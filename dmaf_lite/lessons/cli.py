@@ -1,4 +1,4 @@
-"""``python -m dmaf_lite lessons build | run | check | exercises | drawings | hero | book | table``."""
+"""``python -m dmaf_lite lessons reproduce | build | run | check | exercises | drawings | hero | book | table``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The actions and what each takes."""
     actions = parser.add_subparsers(dest="action", required=True)
     for name, text in {
+        "reproduce": "run, table and book in one",
         "build": "execute with the default parameters and write notebooks/, exercises and the README's table",
         "run": "execute into build/<profile>/",
         "check": "judge sources and published notebooks, without running them",
@@ -29,12 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=text, description=text)
         if name in ("build", "run", "check"):
             action.add_argument("lessons", nargs="*", help="beginnings of lesson names, such as 04; default all")
-        if name in ("run", "book", "table"):
+        if name in ("reproduce", "run", "book", "table"):
             default = None if name == "book" else DEFAULT
             action.add_argument("--profile", default=default, help="cpu-small, or a file in notebooks/profiles"
                                 + ("; default the published notebooks" if name == "book" else ""))
-        if name in ("build", "run"):
-            action.add_argument("--force", action="store_true", help="run although nothing has changed")
+        if name in ("reproduce", "build", "run", "book"):
+            action.add_argument("--force", action="store_true", help="although nothing has changed")
         if name == "run":
             action.add_argument("-p", dest="given", action="append", default=[], metavar="NAME=VALUE",
                                 help="a parameter of the chosen lessons, such as steps=40; the run lies in build/own/")
@@ -60,17 +61,10 @@ def main(args: argparse.Namespace) -> int:
         write_hero(workspace)
         return 0
     if args.action == "book":
-        from dmaf_lite.lessons.book import write_book
-
-        print(f"the book: {write_book(workspace, args.profile)}")
-        return 0
+        return _book(workspace, args.profile, force=args.force)
     if args.action == "table":
-        from dmaf_lite.lessons.reproduced import report
-
-        read_profile(workspace, args.profile)  # refuses a name that is no profile
-        print(report(artifact_root(workspace, args.profile), workspace.notebooks))
-        return 0
-    lessons = workspace.select(args.lessons)
+        return _table(workspace, args.profile)
+    lessons = workspace.select(getattr(args, "lessons", []))
     if getattr(args, "reverse", False):
         lessons = lessons[::-1]
     if args.action == "check":
@@ -86,7 +80,25 @@ def main(args: argparse.Namespace) -> int:
                 publish(workspace, outcome.lesson)
         keep_rows(artifact_root(workspace, profile), workspace.notebooks)
         refresh(workspace)
-    return int(any(outcome.state == "failed" for outcome in outcomes))
+    failed = int(any(outcome.state == "failed" for outcome in outcomes))
+    if args.action == "reproduce" and not failed:  # in one process: libraries and lessons are read once
+        return _table(workspace, profile) or _book(workspace, profile, force=args.force)
+    return failed
+
+
+def _table(workspace: Workspace, profile: str) -> int:
+    from dmaf_lite.lessons.reproduced import report
+
+    read_profile(workspace, profile)  # refuses a name that is no profile
+    print(report(artifact_root(workspace, profile), workspace.notebooks))
+    return 0
+
+
+def _book(workspace: Workspace, profile: str | None, *, force: bool) -> int:
+    from dmaf_lite.lessons.book import write_book
+
+    print(f"the book: {write_book(workspace, profile, force=force)}")
+    return 0
 
 
 def _run(workspace: Workspace, lessons: Sequence[Lesson], profile: str, *, alone: bool, force: bool,

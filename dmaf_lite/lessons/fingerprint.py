@@ -71,6 +71,7 @@ def module_file(name: str) -> Path | None:
 def code_digest(modules: Iterable[str]) -> str:
     """Digest of dmaf_lite modules, of all that they import from dmaf_lite, and of the data files of their packages."""
     todo, seen = set(modules), {}
+    folders: set[Path] = set()  # a folder is looked through once, not once for each of its modules
     while todo:
         name = todo.pop()
         path = module_file(name)
@@ -80,7 +81,8 @@ def code_digest(modules: Iterable[str]) -> str:
         seen[name] = own
         parent = name.rpartition(".")[0]
         todo |= imports | ({parent} if parent else set())
-        if path.parent != PACKAGE:
+        if path.parent != PACKAGE and path.parent not in folders:
+            folders.add(path.parent)
             for data in sorted(path.parent.rglob("*")):
                 if data.is_file() and data.suffix != ".py" and "__pycache__" not in data.parts:
                     seen[data.relative_to(PACKAGE).as_posix()] = _data(data, data.stat().st_mtime_ns)

@@ -8,7 +8,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from dmaf_lite.lessons.book import write_book
+from dmaf_lite.lessons import book
+from dmaf_lite.lessons.book import made_from, write_book
 from dmaf_lite.lessons.execute import write_notebook
 from dmaf_lite.lessons.pages import exercise_page, lesson_page, with_displays, with_links
 from dmaf_lite.lessons.publish import TABLE_END, TABLE_START
@@ -117,3 +118,56 @@ def test_a_lesson_that_has_not_run_is_named(workspace: Workspace) -> None:
     (workspace.notebooks / "01_add.ipynb").unlink()
     with pytest.raises(FileNotFoundError, match=r"no executed notebook of .'01_add'"):
         write_book(workspace)
+
+
+def test_a_whole_book_of_the_same_files_is_left_alone(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+
+    def pages(source: Path, out: Path, doctrees: Path) -> None:
+        built.append((source / "docs" / "more.md").read_text())
+        out.mkdir(parents=True)
+        (out / "index.html").write_text("page")
+
+    monkeypatch.setattr(book, "build", pages)
+    page = write_book(workspace)
+    assert write_book(workspace) == page and len(built) == 1
+    write_book(workspace, force=True)
+    page.write_text("cut")
+    write_book(workspace)
+    page.unlink()
+    write_book(workspace)
+    assert len(built) == 4 and page.is_file(), "asked for; shortened; gone"
+    (workspace.root / "docs" / "more.md").write_text("# Less\n")
+    write_book(workspace)
+    assert built[-1] == "# Less\n" and len(built) == 5
+
+    def stopped(*_: Path) -> None:
+        raise RuntimeError("a dead link")
+
+    monkeypatch.setattr(book, "build", stopped)
+    for force in (True, False):  # a book that was not finished is never taken for whole
+        with pytest.raises(RuntimeError, match="dead link"):
+            write_book(workspace, force=force)
+
+
+@pytest.mark.parametrize("changed", ["README.md", "notebooks/src/01_add.py", "notebooks/01_add.ipynb",
+                                     "notebooks/results/reproduce.parquet", "docs/more.md"])
+def test_whatever_a_book_is_made_from_counts(workspace: Workspace, changed: str) -> None:
+    before = made_from(workspace)
+    path = workspace.root / changed
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes((path.read_bytes() if path.exists() else b"") + b" ")
+    assert made_from(workspace) != before
+
+
+def test_a_report_counts_what_its_run_has_left(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DMAF_ARTIFACTS", raising=False)
+    seen = [made_from(workspace), made_from(workspace, "p")]
+    for name in ("p/01_add.ipynb", "artifacts/p/shipped-subsets/rows.parquet"):
+        path = workspace.build / name
+        path.parent.mkdir(parents=True)
+        path.write_text("x")
+        seen.append(made_from(workspace, "p"))
+    assert len(set(seen)) == 3, "no run yet | the same | pages | rows"
+    monkeypatch.setattr(book, "code_digest", lambda _: "other code")
+    assert made_from(workspace, "p") not in seen

@@ -260,6 +260,19 @@ def test_in_reverse_the_last_lesson_comes_first(monkeypatch: pytest.MonkeyPatch)
     assert orders[0] == sorted(orders[0]) and orders[1] == orders[0][::-1] and len(orders[0]) > 10
 
 
+@pytest.mark.parametrize("state", ["current", "failed"])
+def test_reproducing_ends_in_table_and_book_unless_a_lesson_failed(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    done: list[tuple] = []
+    monkeypatch.setattr(cli, "run_lessons", lambda workspace, lessons, *_, **__:
+                        [cli.Outcome(lesson, state, 0.0) for lesson in lessons[:2]])
+    monkeypatch.setattr(cli, "_table", lambda workspace, profile: done.append(("table", profile)) or 0)
+    monkeypatch.setattr(cli, "_book", lambda workspace, profile, *, force: done.append(("book", profile)) or 0)
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    assert cli.main(parser.parse_args(["reproduce", "--profile", "ci-smoke"])) == (state == "failed")
+    assert done == ([("table", "ci-smoke"), ("book", "ci-smoke")] if state == "current" else [])
+
+
 @pytest.mark.parametrize(("tag", "state"), [("check", "failed"), ("skip-execution", "ran")])
 def test_a_cell_that_a_run_has_swallowed_fails_it(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tag: str, state: str
