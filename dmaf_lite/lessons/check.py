@@ -18,6 +18,7 @@ from dmaf_lite.lessons.profiles import DEFAULT, ParameterError, declared
 from dmaf_lite.lessons.publish import committed, exercise_path
 from dmaf_lite.lessons.source import BLANK_START, Lesson, Workspace, build_notebook, tags
 from dmaf_lite.lessons.stubs import derive, has_exercises
+from dmaf_lite.lessons.terms import unlinked_terms
 
 MEDIAN, P90, LONGEST = 8, 20, 30  # code lines per cell: what a reader takes in at a glance, and in one go
 LARGEST = 500_000  # bytes; above, GitHub is slow to show a notebook
@@ -92,6 +93,7 @@ def check_source(workspace: Workspace, lesson: Lesson) -> list[str]:
     if any("itkwidgets" in cell.source for cell in code):
         problems.append("itkwidgets is imported; it belongs into notebooks/optional only")
     problems += [f"the page {bare} is named, not linked" for bare in BARE_PAGE.findall(text)]
+    problems += unlinked_terms(cells, workspace.root / "docs" / "glossary.md")
     return problems + _check_links(workspace.notebooks, text)
 
 

@@ -13,7 +13,7 @@
 # **Do** check packages, memory and device; draw a first synthetic study.
 #
 # **Learn**
-# - to tell which package is missing or too old, and what to install
+# - to tell which package is not there or too old, and what to install
 # - to name what your computer computes with, and how precisely
 # - to read four MRI [modalities](../docs/glossary.md#modality) of one brain side by side
 #
@@ -48,9 +48,9 @@ check_parameters(globals())
 # A brain tumour is looked at on four MRI scans: FLAIR, T1ce, T1 and T2. The picture below shows a synthetic [study](../docs/glossary.md#study) that the
 # shipped network has never seen, and what the network finds from all four scans and from fewer. WT is the whole tumour,
 # TC its core, ET the enhancing part. Yellow is ET, orange the rest of the core (NCR/NET: dead or not enhancing), green
-# the swollen brain around it (ED, oedema); the numbers are [Dice](../docs/glossary.md#dice), the overlap with the reference (1 is perfect).
+# the swollen brain around it (ED, [oedema](../docs/glossary.md#oedema)); the numbers are [Dice](../docs/glossary.md#dice), the overlap with the reference (1 is perfect).
 #
-# **Before you run**: which scan does it miss most, and for which region?
+# **Before you run**: which scan does it miss most, and for which [region](../docs/glossary.md#region)?
 #
 # <details><summary>Answer</summary>T1ce, for ET: nothing but T1ce shows what takes up the contrast agent.</details>
 
@@ -159,7 +159,7 @@ fig = figures.show_modalities(images, study["affine"], label=np.where(study["seg
 figures.show(fig, alt="One axial slice of a synthetic brain in FLAIR, T1ce, T1 and T2, with the tumour's classes")
 
 # %% [markdown]
-# Look for the tumour in each picture: the [oedema](../docs/glossary.md#oedema) (swelling) is the brightest part of FLAIR; on T2 it is brighter than the
+# Look for the tumour in each picture: the oedema (swelling) is the brightest part of FLAIR; on T2 it is brighter than the
 # brain around it, but fluid is brighter still; the active rim is bright on T1ce alone; and T1 shows little. No modality
 # shows everything, and that is the reason for this kit.
 
@@ -204,7 +204,7 @@ print(f"ET: {scores['all four']['ET']:.2f} from all four scans, {scores['without
 #
 # 1. How many non-empty [subsets](../docs/glossary.md#subset) of four scans are there?
 #    <details><summary>Answer</summary>15, which is 2⁴ − 1.</details>
-# 2. Which region suffers most when T1ce is missing?
+# 2. Which region suffers most when T1ce is [missing](../docs/glossary.md#available-and-missing)?
 #    <details><summary>Answer</summary>ET, the enhancing tumour.</details>
 # 3. Which value do BraTS 2020 files use for ET?
 #    <details><summary>Answer</summary>4; inside the kit it is 3.</details>

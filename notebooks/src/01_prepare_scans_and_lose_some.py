@@ -15,13 +15,13 @@
 #
 # **Learn**
 # - to read a NIfTI file and to say which side of the picture is the patient's left
-# - to name what each modality shows, and prove that the tumour's regions are nested
+# - to name what each [modality](../docs/glossary.md#modality) shows, and prove that the tumour's [regions](../docs/glossary.md#region) are nested
 # - to normalise a scan so that it knows nothing of the other scans
-# - to make a missing-rate table whose rates are what they claim to be
+# - to make a [missing-rate](../docs/glossary.md#missing-rate) table whose rates are what they claim to be
 #
 # **Need** nothing before this; 1 GB of memory; paper section 1 (setting).
 #
-# Not here: how a network copes with what is missing. That is lesson 02.
+# Not here: how a network copes with what is [missing](../docs/glossary.md#available-and-missing). That is lesson 02.
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner
@@ -63,7 +63,7 @@ print(f"nibabel {nib.__version__}, numpy {np.__version__}, layout {layout}")
 # %% [markdown]
 # ## 1 · Five files
 #
-# Patients' scans may not be passed on, so the kit brings **phantoms**: synthetic brains with synthetic tumours,
+# Patients' scans may not be passed on, so the kit brings [**phantoms**](../docs/glossary.md#phantom): synthetic brains with synthetic tumours,
 # saved exactly as the BraTS 2020 cohort is. Everything below reads a real cohort with the same cells: set `DMAF_DATA`
 # and the parameter `layout`. This is the way of the data, from left to right; each section below is one step of it.
 #
@@ -96,7 +96,7 @@ print("affine", *np.round(file.affine, 1).tolist(), sep="\n    ")
 #
 # The **affine** $A$ takes an array index to a place in millimetres,
 # $$ x = A\,(i, j, k, 1)^T . $$
-# NIfTI's world axes point to the patient's right, to the front and up. `load_case` reads all files of a study and
+# NIfTI's world axes point to the patient's right, to the front and up. `load_case` reads all files of a [study](../docs/glossary.md#study) and
 # refuses those that do not lie on one grid.
 
 # %%
@@ -144,8 +144,8 @@ figures.show(fig, alt="The same axial slice in FLAIR, T1ce, T1 and T2, and with 
 # ## 4 · Labels and nested regions
 #
 # The annotator gave every voxel one [**class**](../docs/glossary.md#class): `NCR/NET`, the necrotic (dead) and the non-enhancing part of the core;
-# `ED`, oedema, the swollen brain around it; `ET`, the enhancing tumour, which takes up the contrast agent of T1ce; or
-# background. Doctors ask for [**regions**](../docs/glossary.md#region), which are unions of classes: whole tumour (WT = NCR/NET + ED + ET), tumour core
+# `ED`, [oedema](../docs/glossary.md#oedema), the swollen brain around it; `ET`, the enhancing tumour, which takes up the contrast agent of T1ce; or
+# background. Doctors ask for **regions**, which are unions of classes: whole tumour (WT = NCR/NET + ED + ET), tumour core
 # (TC = NCR/NET + ET) and enhancing tumour (ET). BraTS 2020 writes ET as 4, BraTS 2023 as 3: the layout knows, and inside
 # the kit it is always 3.
 
@@ -315,7 +315,7 @@ np.testing.assert_allclose(whole[0], crop_to(zscore(flair), box), atol=1e-5)  # 
 # %% [markdown]
 # ## 9 · Lose some scans
 #
-# In a hospital some scans are rare. The paper's setting is a [**missing rate**](../docs/glossary.md#missing-rate) per modality, decided once for each
+# In a hospital some scans are rare. The paper's setting is a **missing rate** per modality, decided once for each
 # training case: a scan that the table takes away is never seen. The simplest table tosses a coin for every scan.
 
 # %% [markdown]
@@ -374,7 +374,7 @@ figures.show(fig, alt="One row per modality and one column per training case, co
 
 # %% [markdown]
 # Read it by column: the line above the picture says how many columns are full. Read it by row: T2 has few coloured
-# fields, so an encoder for T2 learns from few patients. This imbalance is what the paper is about.
+# fields, so an [encoder](../docs/glossary.md#encoder) for T2 learns from few patients. This imbalance is what the paper is about.
 
 # %% tags=["check"]
 path = Path(scratch.name, "missing_rates.csv")
@@ -386,7 +386,7 @@ print(path.read_text().splitlines()[1])
 # ## 10 · A yardstick before any network
 #
 # How far does one number get? For each modality and region we take the threshold $t$ that fits best, *knowing the
-# truth*, and note its Dice,
+# truth*, and note its [Dice](../docs/glossary.md#dice),
 # $$ \text{Dice}(P, G) = \frac{2\,|P \cap G|}{|P| + |G|}, \qquad P = \{x > t\} . $$
 
 # %%

@@ -6,7 +6,7 @@
 # %% [markdown]
 # # 02 · Segment with what is there
 #
-# The baseline network, written out for one study and then [packed](../docs/glossary.md#packed) for many: it encodes the scans that exist and
+# The baseline network, written out for one [study](../docs/glossary.md#study) and then [packed](../docs/glossary.md#packed) for many: it encodes the scans that exist and
 # never touches the others.
 #
 # **Question** how can one network take any number of scans, and how can we be sure that a missing one changes
@@ -15,14 +15,14 @@
 # **Do** build encoders, decoders and mean fusion by hand, prove them, and train for a minute.
 #
 # **Learn**
-# - to fuse any number of modalities by a mean over those that are there
-# - to compute a mixed batch without a single row for a missing scan
+# - to fuse any number of [modalities](../docs/glossary.md#modality) by a mean over those that are there
+# - to compute a mixed batch without a single row for a [missing](../docs/glossary.md#available-and-missing) scan
 # - to prove that a missing scan cannot change a prediction, not even by a bit
 # - to say why an input of zeros is not a missing input
 #
-# **Need** lesson 01; 2 GB of memory; paper section 3 (network), without its fusion and its distillation.
+# **Need** lesson 01; 2 GB of memory; paper section 3 (network), without its [fusion](../docs/glossary.md#fusion) and its [distillation](../docs/glossary.md#distillation).
 #
-# Not here: [fusion](../docs/glossary.md#fusion) by [attention](../docs/glossary.md#attention) (lesson 03) and the [distillation](../docs/glossary.md#distillation) terms (lessons 04 and 05).
+# Not here: fusion by [attention](../docs/glossary.md#attention) (lesson 03) and the distillation terms (lessons 04 and 05).
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner
@@ -168,7 +168,7 @@ def segment(study, available):
     return head(decoded[0], fusion.head), unimodal, deep
 
 # %% [markdown]
-# A [missing](../docs/glossary.md#available-and-missing) scan is not replaced by anything: the comprehension in the first line passes it by.
+# A missing scan is not replaced by anything: the comprehension in the first line passes it by.
 
 # %%
 slow = [segment(study, mask) for study, mask in zip(images, available.tolist(), strict=True)]
@@ -228,10 +228,10 @@ for b, (logits, unimodal, deep) in enumerate(slow):
 #
 # ## 4 · The loss by hand
 #
-# With probabilities $p$, the one-hot label $y$, $V$ voxels and $N_c$ voxels of class $c$:
+# With probabilities $p$, the one-hot label $y$, $V$ voxels and $N_c$ voxels of [class](../docs/glossary.md#class) $c$:
 # $$ \text{WCE} = -\frac1V \sum_v \sum_c w_c\, y_{c,v} \ln p_{c,v}, \qquad
 #    \text{DL} = 1 - \frac1K \sum_c \frac{2 \sum_v p_{c,v}\, y_{c,v} + s}{\sum_v p_{c,v} + N_c + s} . $$
-# Cross-entropy gives every voxel a gradient; Dice looks at a region as a whole, so a small one counts as much as a
+# Cross-entropy gives every voxel a gradient; [Dice](../docs/glossary.md#dice) looks at a [region](../docs/glossary.md#region) as a whole, so a small one counts as much as a
 # large one. Published code takes $w_c = 1 - N_c / V$ and $s = 0$; our default is $w_c = 1$ and $s = 1$.
 
 # %%
@@ -307,7 +307,7 @@ for name, g, h in zip(parameters, slow_gradients, fast_gradients, strict=True):
 #
 # ## 5 · What is missing changes nothing
 #
-# Now the strongest form of the promise. Take one study with all its scans, and for each of the 15 subsets put NaN into
+# Now the strongest form of the promise. Take one study with all its scans, and for each of the 15 [subsets](../docs/glossary.md#subset) put NaN into
 # the channels that are missing. If a single missing voxel took part in a single sum, its NaN would spread.
 
 # %%
@@ -492,7 +492,7 @@ print(f"zeros instead of leaving out: the deepest head changes by {((deepest(lef
 # - `available` stays on the CPU: it decides shapes, and asking a GPU for it would make every step wait.
 # - On processors that have `bfloat16` the loop uses it, which changes the last digits; lesson 08 measures what it gains.
 # - The shared decoder and the deep heads serve training only; a prediction does not compute them.
-# - Block sizes, the added (not concatenated) skips and the two presets are ours; the paper's figures show the parts.
+# - Block sizes, the added (not concatenated) skips and the two presets are [ours](../docs/glossary.md#ours); the paper's figures show the parts.
 #
 # ## What we built
 #

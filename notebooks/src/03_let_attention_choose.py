@@ -6,7 +6,7 @@
 # %% [markdown]
 # # 03 · Let attention choose
 #
-# The fusion of DMAF-Net, written out for one study: attention between coarse tokens of the scans that are there decides,
+# The [fusion](../docs/glossary.md#fusion) of DMAF-Net, written out for one [study](../docs/glossary.md#study): [attention](../docs/glossary.md#attention) between coarse [tokens](../docs/glossary.md#token) of the scans that are there decides,
 # channel by channel and voxel by voxel, how much each scan counts.
 #
 # **Question** who decides which scan is heard where, and can a missing scan be heard at all?
@@ -14,17 +14,17 @@
 # **Do** build tokens, masked attention, restore, weights and fusion by hand, prove them, and look inside.
 #
 # **Learn**
-# - to mask a missing scan so that not even a NaN in it reaches the result
+# - to mask a [missing](../docs/glossary.md#available-and-missing) scan so that not even a NaN in it reaches the result
 # - to turn attention into weights that sum to 1 over what is there
 # - to prove a fusion: identity for one scan, mean at the start, permutation, equality of two forms
-# - to read attention and modality weights of a network, and to know how far they may be trusted
+# - to read attention and [modality](../docs/glossary.md#modality) weights of a network, and to know how far they may be trusted
 #
-# **Need** lesson 02; 2 GB of memory; paper abstract and figure (dynamic modality-aware fusion, DMAF).
+# **Need** lesson 02; 2 GB of memory; paper abstract and figure (dynamic modality-aware fusion, [DMAF](../docs/glossary.md#dmaf)).
 #
 # > The paper shows DMAF as a figure: project, four masked attention blocks, restore, weigh, add. What the figure leaves
 # > open is completed by us, in remarks like this one.
 #
-# Not here: the distillation terms (lessons 04 and 05) and a training long enough to compare fusions (lesson 09).
+# Not here: the [distillation](../docs/glossary.md#distillation) terms (lessons 04 and 05) and a training long enough to compare fusions (lesson 09).
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner
@@ -62,7 +62,7 @@ print(f"torch {torch.__version__}, threads: {torch.get_num_threads()}; everythin
 # %% [markdown]
 # ## 1 · One level, one study
 #
-# A mean gives every scan the same say everywhere. But oedema is bright on FLAIR and the active rim on T1ce: *who* should
+# A mean gives every scan the same say everywhere. But [oedema](../docs/glossary.md#oedema) is bright on FLAIR and the active rim on T1ce: *who* should
 # be heard depends on *where*. DMAF lets the scans look at each other before they are added.
 #
 # ![DMAF at one level: maps, tokens, attention blocks, scores, weights, fused map; T1 is missing and masked](figures/fusion.svg)
@@ -75,7 +75,7 @@ print(f"torch {torch.__version__}, threads: {torch.get_num_threads()}; everythin
 # | $S_m$ | restored score map of modality $m$ |
 # | $A_m$ | its weight, element by element; $f = \sum_m A_m \odot e^m$ |
 #
-# We work on one level with made-up features. T1 is missing. The package's module `DMAF` holds the parameters. Three of
+# We work on one [level](../docs/glossary.md#level) with made-up features. T1 is missing. The package's module `DMAF` holds the parameters. Three of
 # them start at zero or near it; we set them to random numbers, as after a training, because otherwise all weights would
 # be equal.
 
@@ -97,7 +97,7 @@ print("there:", BRATS.subset_name(available.tolist()))
 #
 # $$ x^m = W \, \mathrm{pool}_g(e^m) + b + \mathrm{position} + \mathrm{modality}_m $$
 #
-# > The grid ($g = 4$, or the map's own size where that is smaller) and both embeddings are ours.
+# > The grid ($g = 4$, or the map's own size where that is smaller) and both embeddings are [ours](../docs/glossary.md#ours).
 
 # %%
 def tokens_of(dmaf, e, m):
@@ -232,7 +232,7 @@ for m, weight in zip(e, A.detach(), strict=True):
 # %% [markdown]
 # ## 6 · Slow form, package form
 #
-# The package computes a whole batch at once. We give it all 15 subsets as one batch (packed: one row per scan that is
+# The package computes a whole batch at once. We give it all 15 [subsets](../docs/glossary.md#subset) as one batch ([packed](../docs/glossary.md#packed): one row per scan that is
 # there, as in lesson 02), and compare study by study.
 
 # %%
@@ -436,7 +436,7 @@ for weights in seen.modality_weights:
 # %% [markdown]
 # ## 9 · The same, after a long training
 #
-# That was *before*. Now the weights that come with the kit, trained for much longer with the whole objective, on a phantom
+# That was *before*. Now the weights that come with the kit, trained for much longer with the whole objective, on a [phantom](../docs/glossary.md#phantom)
 # that they have never seen.
 
 # %%
@@ -503,7 +503,7 @@ print("a missing scan: weight 0, not one bit of influence")
 # - The cost of attention grows with the square of the number of tokens; the grid keeps that number the same at every
 #   level, however large the crop.
 # - `gate="sigmoid"` opens each scan on its own and divides by the sum. It keeps every promise above.
-# - A weight is not an explanation: the encoders can make $e^m$ twice as large and the weight half as large, and nothing
+# - A weight is not an explanation: the [encoders](../docs/glossary.md#encoder) can make $e^m$ twice as large and the weight half as large, and nothing
 #   changes in $f$. Compare weights between places and subsets, not between networks.
 #
 # ## What we built

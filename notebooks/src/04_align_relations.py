@@ -6,7 +6,7 @@
 # %% [markdown]
 # # 04 · Align relations
 #
-# A modality alone should see relations as all modalities together see them: between channels (CCA), and between places
+# A [modality](../docs/glossary.md#modality) alone should see relations as all modalities together see them: between channels (CCA), and between places
 # (MAA).
 #
 # **Question** how can a scan learn from all scans together how things belong together?
@@ -15,11 +15,11 @@
 #
 # **Learn**
 # - to compute a Deep CORAL value with pencil and paper
-# - to tell a [gap](../docs/glossary.md#gap) from its sampling floor, and a learning encoder from a learning Linear
-# - to write attention over a graph by loops and by matrices, and prove both equal to the package
+# - to tell a [gap](../docs/glossary.md#gap) from its sampling floor, and a learning [encoder](../docs/glossary.md#encoder) from a learning Linear
+# - to write [attention](../docs/glossary.md#attention) over a graph by loops and by matrices, and prove both equal to the package
 # - to prove that an edge which is masked carries no gradient
 #
-# **Need** lessons 02 and 03; 1 GB of memory; paper section 3 (relation distillation).
+# **Need** lessons 02 and 03; 1 GB of memory; paper section 3 (relation [distillation](../docs/glossary.md#distillation)).
 #
 # Not here: how much each modality's gap should weigh. That is lesson 06.
 
@@ -66,7 +66,7 @@ print(f"torch {torch.__version__} on the CPU, profile {profile}")
 #
 # ![Teacher and student: the fused map of all scans, the map of one scan, three comparisons, gradient to the student only](figures/teacher_and_student.svg)
 #
-# The **teacher** is the fused map $f$ at the deepest level, a **student** is one modality's map $e^m$ there. Write a
+# The **teacher** is the fused map $f$ at the deepest [level](../docs/glossary.md#level), a **student** is one modality's map $e^m$ there. Write a
 # map as a table: $V$ voxels (rows) by $d$ channels (columns). Which channels rise together is what the covariance says:
 #
 # $$ \mathrm{Cov}(X) = \frac{(X - \bar X)^\top (X - \bar X)}{V - 1} \tag{4.1} $$
@@ -90,7 +90,7 @@ print(cov(X), cov(Y), sep="\n")
 
 # %% [markdown]
 # [Covariance alignment](../docs/glossary.md#covariance-alignment) (CCA) is the squared distance between two covariances, scaled as in Deep CORAL (Sun and Saenko,
-# 2016). The paper's figure shows that covariances are aligned; **this distance and its scale are ours**.
+# 2016). The paper's figure shows that covariances are aligned; **this distance and its scale are [ours](../docs/glossary.md#ours)**.
 #
 # $$ L_\text{cov} = \frac{\lVert \mathrm{Cov}(X) - \mathrm{Cov}(Y) \rVert_F^2}{4\, d^2} \tag{4.2} $$
 
@@ -237,7 +237,7 @@ figures.show(draw_covariances(), alt="Four covariance matrices of channels: the 
 
 # %% [markdown]
 # The number above each matrix is its distance to the first one: both routes bring the student's pattern (FLAIR of the
-# first study) nearer to the teacher's, and only the last one changed the network.
+# first [study](../docs/glossary.md#study)) nearer to the teacher's, and only the last one changed the network.
 
 # %% [markdown]
 # ## 5 · Masked graph attention, by loops
@@ -457,7 +457,7 @@ print(f"L_cov falls from {only_encoder[0]:.4f} to {only_encoder[-1]:.4f} when th
 #   of the scan.
 # - Covariances are computed in float32 even under mixed precision: they subtract numbers that are nearly equal.
 # - The Linear and the attention belong to the objective, not to the network: after training they are thrown away.
-# - Weights of the terms (`lambda_cov`, `lambda_att`) are ours, found on phantoms; [from the paper to the code](../docs/paper_to_code.md)
+# - Weights of the terms (`lambda_cov`, `lambda_att`) are ours, found on [phantoms](../docs/glossary.md#phantom); [from the paper to the code](../docs/paper_to_code.md)
 #   says how.
 
 # %% [markdown]
@@ -567,4 +567,4 @@ exercises.check_4_3(choose_neighbours)
 # %% [markdown]
 # ## Next
 #
-# Relations say how things go together. Lesson 05 aligns the things themselves: one [prototype](../docs/glossary.md#prototype) for each class.
+# Relations say how things go together. Lesson 05 aligns the things themselves: one [prototype](../docs/glossary.md#prototype) for each [class](../docs/glossary.md#class).

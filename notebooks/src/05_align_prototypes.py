@@ -6,7 +6,7 @@
 # %% [markdown]
 # # 05 · Align prototypes
 #
-# Each modality keeps an average picture of each class in its features: a prototype. Here they learn to point the way
+# Each [modality](../docs/glossary.md#modality) keeps an average picture of each [class](../docs/glossary.md#class) in its features: a [prototype](../docs/glossary.md#prototype). Here they learn to point the way
 # the fused ones do.
 #
 # **Question** does each scan know where each class lies, and can it learn that from all scans together?
@@ -14,12 +14,12 @@
 # **Do** build soft class prototypes and their cosine alignment, and draw them in two dimensions.
 #
 # **Learn**
-# - to pool a label so that a region of one voxel survives
+# - to pool a label so that a spot of one voxel survives
 # - to average features per class without ever dividing 0 by 0
 # - to prove that an absent class and the teacher get no gradient
 # - to read a picture of prototypes, and to say what it cannot show
 #
-# **Need** lessons 02 and 03; 1 GB of memory; paper section 3 (prototype distillation).
+# **Need** lessons 02 and 03; 1 GB of memory; paper section 3 (prototype [distillation](../docs/glossary.md#distillation)).
 #
 # Not here: relations between channels and places. They are lesson 04.
 
@@ -58,7 +58,7 @@ print(f"torch {torch.__version__} on the CPU, profile {profile}")
 # %% [markdown]
 # ## 1 · Who belongs to a class, eight times coarser?
 #
-# Features of the deepest level lie on a coarse grid, labels on a fine one. The label must come down. Take a line of
+# Features of the deepest [level](../docs/glossary.md#level) lie on a coarse grid, labels on a fine one. The label must come down. Take a line of
 # eight voxels with one voxel of class 1, and two coarse voxels of four:
 
 # %%
@@ -69,7 +69,7 @@ winner = one_hot.reshape(2, 4, 2).sum(1).argmax(1)  # the most frequent class
 print("nearest", nearest.tolist(), " arg-max", winner.tolist())
 
 # %% [markdown]
-# Class 1 is gone either way. So we keep **shares** instead of names (ours; the paper does not say how the label is
+# Class 1 is gone either way. So we keep **shares** instead of names ([ours](../docs/glossary.md#ours); the paper does not say how the label is
 # brought down): with $\Omega_i$ the fine voxels inside the coarse voxel $i$,
 #
 # $$ y(i, c) = \frac{1}{|\Omega_i|} \sum_{v \in \Omega_i} [\,\mathrm{label}(v) = c\,] \tag{5.1} $$
@@ -156,7 +156,7 @@ print(prototypes_by_loops(e, y.T))
 # ## 4 · Alignment
 #
 # The student $p^m_c$ should point where the teacher $p^f_c$ points. The teacher is detached ($\mathrm{sg}$), and
-# $\mathcal C$ are the classes present in the study. **Cosine and detaching are ours**; the published material says that
+# $\mathcal C$ are the classes present in the [study](../docs/glossary.md#study). **Cosine and detaching are ours**; the published material says that
 # prototypes are aligned.
 #
 # $$ L_\text{proto} = \frac{1}{|\mathcal C|} \sum_{c \in \mathcal C} \bigl(1 - \cos(p^m_c, \mathrm{sg}\; p^f_c)\bigr)
@@ -268,7 +268,7 @@ for m, modality in enumerate(cohort.spec.modalities):
     print(f"{modality:6s} L_proto {gap_before[pairs.modality == m].mean():.3f}")
 
 # %% [markdown]
-# Let the encoders follow this term alone for a few steps. The teacher stands still here, so that the picture shows one
+# Let the [encoders](../docs/glossary.md#encoder) follow this term alone for a few steps. The teacher stands still here, so that the picture shows one
 # thing; in training it moves too, held in place by the segmentation loss.
 
 # %%
@@ -355,7 +355,7 @@ figures.show(draw_prototypes(), alt="Prototypes of four classes in two dimension
 # ## 8 · What trained prototypes show
 #
 # The weights that come with the kit were trained for long, with this term among others, and have never seen these three
-# phantoms. How far do the prototypes of each scan point where the fused ones do? One number per scan and class, the mean
+# [phantoms](../docs/glossary.md#phantom). How far do the prototypes of each scan point where the fused ones do? One number per scan and class, the mean
 # cosine: 1 is the same direction, 0 has nothing in common.
 
 # %%
@@ -527,4 +527,4 @@ exercises.check_5_4(moving_teacher)
 # %% [markdown]
 # ## Next
 #
-# Three gaps per modality are now known. Lesson 06 watches them over time, and helps those who lag.
+# Three [gaps](../docs/glossary.md#gap) per modality are now known. Lesson 06 watches them over time, and helps those who lag.

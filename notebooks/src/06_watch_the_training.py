@@ -6,7 +6,7 @@
 # %% [markdown]
 # # 06 · Watch the training
 #
-# A monitor that tracks how far each modality is behind the fused features, re-weights its losses and slows the encoders
+# A monitor that tracks how far each [modality](../docs/glossary.md#modality) is behind the fused features, re-weights its losses and slows the [encoders](../docs/glossary.md#encoder)
 # that are ahead: [DTM](../docs/glossary.md#dtm), dynamic training monitoring.
 #
 # **Question** how do we notice that a modality lags behind, and what can we do for it?
@@ -21,8 +21,8 @@
 #
 # **Need** lessons 03 to 05; 2 GB of memory; paper abstract (dynamic training monitoring).
 #
-# > The abstract says what DTM does: track distillation gaps, re-weight losses, scale gradients. It gives no formula.
-# > **Every formula of this lesson is ours**, after ideas of PASSION (preference) and OGM-GE (gradient modulation).
+# > The abstract says what DTM does: track [distillation](../docs/glossary.md#distillation) [gaps](../docs/glossary.md#gap), re-weight losses, scale gradients. It gives no formula.
+# > **Every formula of this lesson is [ours](../docs/glossary.md#ours)**, after ideas of PASSION (preference) and OGM-GE (gradient modulation).
 #
 # Not here: whether it helps segmentation. Longer runs say that; lesson 09 reads them.
 
@@ -405,7 +405,7 @@ if simulated_steps >= 1000:
 # %% [markdown]
 # ## 7 · A real, short training
 #
-# Now we train on the synthetic cohort, where every modality is missing at its own rate, with the whole objective of
+# Now we train on the synthetic cohort, where every modality is [missing](../docs/glossary.md#available-and-missing) at its own rate, with the whole objective of
 # DMAF-Net. The monitor looks at real distillation gaps. The run is short: it shows the instrument working, not a verdict on it.
 
 # %%

@@ -15,11 +15,11 @@
 # **Learn**
 # - to read the whole objective off one equation, and to say who pays for which part of it
 # - to write one training step by hand, the optimiser included
-# - to judge a network fairly against a yardstick that has learned nothing
+# - to judge a network fairly against a [yardstick](../docs/glossary.md#yardstick) that has learned nothing
 #
-# **Need** lessons 02 to 06; 2 GB of memory; paper section 3 (objective). What it does not print is ours.
+# **Need** lessons 02 to 06; 2 GB of memory; paper section 3 (objective). What it does not print is [ours](../docs/glossary.md#ours).
 #
-# Not here: stop, resume and speed (lesson 08); all subsets and all metrics (lesson 09).
+# Not here: stop, resume and speed (lesson 08); all [subsets](../docs/glossary.md#subset) and all metrics (lesson 09).
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner
@@ -78,7 +78,7 @@ print(f"torch {torch.__version__}, training on {device.type} in {choose_precisio
 #
 # ![The objective: six terms in six colours and the places of the network where they take hold](figures/objective.svg)
 #
-# For one study, with the symbols of the lessons before; then the mean over studies:
+# For one [study](../docs/glossary.md#study), with the symbols of the lessons before; then the mean over studies:
 # $$ \mathcal{L} = \underbrace{L_\text{seg}(z)}_{\texttt{seg}}
 #    + \underbrace{\sum_{l \ge 2} 2^{-(l-1)} L_\text{seg}(z_l)}_{\texttt{deep}}
 #    + \sum_m a_m \Big[ \underbrace{L_\text{seg}(z^m)}_{\texttt{unimodal}}
@@ -109,7 +109,7 @@ settings = TrainSettings(network_options=network_options, condition=condition, s
 print(len(split["train"]), "training cases,", steps, "steps of", settings.batch, "crops")
 
 # %% [markdown]
-# Every part keeps one number per study, or per study and modality, until the very end. So we can look at who pays.
+# Every part keeps one number per study, or per study and [modality](../docs/glossary.md#modality), until the very end. So we can look at who pays.
 
 # %%
 small = min(crop, 32)  # by hand everything stays small, at whatever size the profile trains
@@ -182,7 +182,7 @@ print(*(f"{name:10s} a false voxel counts {ratio:.2f} of a missed one" for name,
 assert pulls["ours"] > 2 * pulls["published"], "without class weights, inventing a tumour is no longer cheap"
 
 # %% [markdown]
-# The published class weights $1 - N_c/V$ make background nearly free, and its Dice says nothing to a class that is
+# The published [class](../docs/glossary.md#class) weights $1 - N_c/V$ make background nearly free, and its [Dice](../docs/glossary.md#dice) says nothing to a class that is
 # absent. Long trainings live with that. So: (a) **no class weights**, and 1 added above and below in the Dice;
 # (b) **pre-norm residual blocks**, which leave the sum alone, so that a crop with and a crop without tumour do not end
 # up with the same contrast; (c) the **deepest map is normed** once, because a covariance that may grow without bound
@@ -210,7 +210,7 @@ def adamw(theta, g, state, eta, decay, rho=(0.9, 0.999), epsilon=1e-8):
 
 # %% [markdown]
 # The whole step, then: encode what is there, decode, all terms, the gradient, the update. A parameter that took no part
-# (the encoder of a scan that nobody has) has **no** gradient, which is not a gradient of 0: it is not moved, not even
+# (the [encoder](../docs/glossary.md#encoder) of a scan that nobody has) has **no** gradient, which is not a gradient of 0: it is not moved, not even
 # by the weight decay.
 
 # %%
@@ -272,7 +272,7 @@ assert any(name.startswith("encoders.") for name in gaps), "the encoders that sa
 # proves it). There are three conditions, and results of different ones never share a column:
 #
 # - `complete`: every case has all its scans; at each step a random non-empty subset of them is kept.
-# - `imbalanced`: the missing-rate table decides once for all. What it takes is never seen; nothing else is dropped.
+# - `imbalanced`: the [missing-rate](../docs/glossary.md#missing-rate) table decides once for all. What it takes is never seen; nothing else is dropped.
 # - `imbalanced+drop`: the table decides, then a random subset of what is left is kept.
 
 # %%
@@ -306,7 +306,7 @@ assert all(masks.any(axis=1).all() for masks in seen.values()), "no study withou
 # %% [markdown]
 # ## 5 · Two schedules
 #
-# The distillation terms rise linearly over the first tenth of all $T$ steps, since a teacher that knows nothing has
+# The [distillation](../docs/glossary.md#distillation) terms rise linearly over the first tenth of all $T$ steps, since a teacher that knows nothing has
 # nothing to teach; the learning rate falls all the way (polynomial decay):
 # $$ w(t) = \min\!\Big(1, \frac{t + 1}{T_w}\Big), \qquad \eta(t) = \eta_0 \Big(1 - \frac{t}{T}\Big)^{0.9} . $$
 
@@ -328,7 +328,7 @@ fig.axes[0].set_ylabel("factor")
 figures.show(fig, alt="The warm-up rises to 1 within the first tenth of the steps; the learning rate falls to 0")
 
 # %% [markdown]
-# The warm-up is over early, and the learning rate reaches zero with the last step.
+# The [warm-up](../docs/glossary.md#warm-up) is over early, and the learning rate reaches zero with the last step.
 #
 # ## 6 · The training
 #
@@ -350,7 +350,7 @@ fig = figures.training_curves(log, ["seg", "deep", "unimodal", "cov", "att", "pr
 figures.show(fig, alt="All six terms over the training steps, logarithmic")
 
 # %% [markdown]
-# The segmentation terms come down. The distillation terms are gaps to a teacher that itself moves, so they need not fall
+# The segmentation terms come down. The distillation terms are [gaps](../docs/glossary.md#gap) to a teacher that itself moves, so they need not fall
 # steadily. All are bare, before their weights; `unimodal` and the last three are sums over the scans of a study.
 
 # %% tags=["check"]
@@ -401,8 +401,8 @@ figures.show(fig, alt="The weighted distillation terms as parts of the segmentat
 # - **oracle**: the best threshold for *each* case, chosen with its true label in hand (`threshold_dice`). No method can
 #   do that; it is an upper bound of everything that thresholds can reach on this scan.
 #
-# The networks get no such help. They get all four scans, a threshold gets the best one for its region. The cases are
-# fresh phantoms from a seed that nothing in the kit was trained on.
+# The networks get no such help. They get all four scans, a threshold gets the best one for its [region](../docs/glossary.md#region). The cases are
+# fresh [phantoms](../docs/glossary.md#phantom) from a seed that nothing in the kit was trained on.
 
 # %%
 weights, its_card = load_weights(shipped("dmaf_net_phantom"), device)
@@ -511,7 +511,7 @@ for region in BEST:
 #   `DMAF_DATA/brats2020` (folders `prepared` and `split`, see [getting BraTS](../docs/getting_brats.md)). Nobody has run the latter yet.
 # - The same without a notebook: `python -m dmaf_lite train --cohort PREPARED --out RUN --profile SETTINGS.yaml`. Call
 #   it again after a crash, and it goes on.
-# - Under Adam, DTM's factor $\gamma^m$ acts on the learning rate of encoder $m$, hence one parameter group per encoder.
+# - Under Adam, [DTM](../docs/glossary.md#dtm)'s factor $\gamma^m$ acts on the learning rate of encoder $m$, hence one parameter group per encoder.
 #
 # ## What we built
 #

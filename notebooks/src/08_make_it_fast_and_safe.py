@@ -160,10 +160,10 @@ def compare(name, wasteful, ours):
 
 # %% [markdown]
 # **Scans that are not there.** The public way puts zeros in, computes them, and multiplies by zero in the end. Ours
-# has no row for them, and what is there gets the same features. Here two of four scans are there, in both studies.
+# has no row for them, and what is there gets the same features. Here two of four scans are there, in both [studies](../docs/glossary.md#study).
 
 # %% [markdown]
-# **Before you run**: two of four scans are there. By which factor can the encoders become faster, at most, if holes
+# **Before you run**: two of four scans are there. By which factor can the [encoders](../docs/glossary.md#encoder) become faster, at most, if holes
 # are not computed?
 #
 # <details><summary>Answer</summary>By 2. The whole step gains less, because fusion and decoder stay.</details>
@@ -217,7 +217,7 @@ for a, b in zip(forward_and_back(first_order), forward_and_back(last_order), str
     torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-2)
 
 # %% [markdown]
-# **Whole maps at a time.** Fusion does little arithmetic on much memory: scores made larger, softmax, weights times
+# **Whole maps at a time.** [Fusion](../docs/glossary.md#fusion) does little arithmetic on much memory: scores made larger, softmax, weights times
 # features, sum. Written as in lesson 03, each of the four goes through maps of the full size, and the processor waits for
 # memory. Where no gradient is needed, the package does all four on a few planes that fit the cache, then on the next.
 
@@ -242,7 +242,7 @@ with torch.no_grad():
     torch.testing.assert_close(fusion(maps, scans)[0], fuse_whole_maps(), rtol=1e-4, atol=1e-5)
 
 # %% [markdown]
-# **Encoding again for every subset**, and **reading a whole case for one crop**. A window's features are the same for
+# **Encoding again for every [subset](../docs/glossary.md#subset)**, and **reading a whole case for one crop**. A window's features are the same for
 # all 15 subsets; and a prepared case is a file per scan into which we can look at any place.
 
 # %%
@@ -301,11 +301,11 @@ print(saved["times"].round(1).rename("times faster").to_string())
 #
 # - `python -m dmaf_lite train --cohort PREPARED --out RUN --profile SETTINGS.yaml`: call it again after a crash, and it
 #   goes on from the last checkpoint.
-# - Where the processor or the GPU computes `bfloat16`, the loop uses it; covariances, prototypes and the monitor stay
+# - Where the processor or the GPU computes `bfloat16`, the loop uses it; covariances, [prototypes](../docs/glossary.md#prototype) and the monitor stay
 #   in 32 bits.
 # - More than one GPU, or many cores: `torchrun --nproc-per-node 2 -m dmaf_lite train ...`. Two processes are one with
 #   the double batch; `accumulate` in the settings is the same thing one after another, for little memory.
-# - `compile: true` in the settings asks torch to compile the levels. The first steps then take minutes.
+# - `compile: true` in the settings asks torch to compile the [levels](../docs/glossary.md#level). The first steps then take minutes.
 # - The log is the only place where a step waits for the device. Log rarely on a GPU.
 #
 # ## What we built

@@ -6,7 +6,7 @@
 # %% [markdown]
 # # 09 · Evaluate every subset
 #
-# One network, fifteen subsets of scans, three regions, two distances that bear one name, and an answer to "is it
+# One network, fifteen [subsets](../docs/glossary.md#subset) of scans, three [regions](../docs/glossary.md#region), two distances that bear one name, and an answer to "is it
 # better?" that holds.
 #
 # **Question** how good is the network with every subset of scans, and how sure can we be of that?
@@ -19,7 +19,7 @@
 # - to find the cases worth looking at
 # - to compare two methods with an interval, and to leave out what it does not allow you to say
 #
-# **Need** lesson 07; 2 GB of memory; paper section 4 (experiments). The conventions are ours and named.
+# **Need** lesson 07; 2 GB of memory; paper section 4 (experiments). The [conventions](../docs/glossary.md#convention) are [ours](../docs/glossary.md#ours) and named.
 #
 # Other methods than DMAF-Net and its baseline: lesson 11.
 
@@ -78,7 +78,7 @@ print(f"torch {torch.__version__}, evaluating on {device.type}")
 #
 # With $M$ scans there are $2^M - 1$ non-empty subsets. Each scan is normalised and encoded by itself (lessons 01 and
 # 02), so the features of FLAIR are the same in all eight subsets that hold FLAIR. We encode each scan **once** per
-# window and decode every subset from the same features: $M$ encoder passes instead of $M\, 2^{M-1}$.
+# window and decode every subset from the same features: $M$ [encoder](../docs/glossary.md#encoder) passes instead of $M\, 2^{M-1}$.
 
 # %%
 path = artifacts.root() / run_name / "weights.safetensors" if run_name else shipped("dmaf_net_phantom")
@@ -123,7 +123,7 @@ assert len(subsets) == 2**BRATS.M - 1 and subsets.sum() == BRATS.M * 2 ** (BRATS
 #
 # ## 2 · Two metrics by hand
 #
-# **Dice** asks how much two masks overlap, $2 |P \cap G| / (|P| + |G|)$; both empty counts 1, one empty 0. **HD95**
+# [**Dice**](../docs/glossary.md#dice) asks how much two masks overlap, $2 |P \cap G| / (|P| + |G|)$; both empty counts 1, one empty 0. **HD95**
 # asks how far their surfaces are apart. With $d(p, G)$ the distance in mm from a surface voxel $p$ of the prediction
 # to the nearest surface voxel of the truth, and the other way round, there are two definitions in use:
 # $$ \text{pooled} = Q_{95}\big( \{d(p, G)\} \cup \{d(g, P)\} \big), \qquad
@@ -224,12 +224,12 @@ assert max(np.nan_to_num(missed)) > 300 and 0 in missed, "one failure: the worst
 assert all(written[rule]["both empty"] == 0 for rule in EMPTY), "on nothing and nothing everybody agrees"
 
 # %% [markdown]
-# So every HD95 of the kit stands with its [convention](../docs/glossary.md#convention) (`pooled/diagonal`), and a table of HD95 comes with the number of
+# So every HD95 of the kit stands with its convention (`pooled/diagonal`), and a table of HD95 comes with the number of
 # cases in which one side was empty.
 #
 # ## 4 · The subset table
 #
-# Now we score the weights on phantoms that they have never seen. The long table has one row per case, subset, region,
+# Now we score the weights on [phantoms](../docs/glossary.md#phantom) that they have never seen. The long table has one row per case, subset, region,
 # metric and convention; every table and figure below is a pivot of it.
 
 # %%
@@ -295,7 +295,7 @@ for kind, name in (("worst", by_case.index[0]), ("best", by_case.index[-1])):
     figures.show(fig, alt=f"The {kind} case over FLAIR: truth, predictions from all four scans, T1ce alone, T1 alone")
 
 # %% [markdown]
-# With all four scans the prediction comes close to the truth; T1ce alone keeps the core and frays the oedema, T1 alone finds
+# With all four scans the prediction comes close to the truth; T1ce alone keeps the core and frays the [oedema](../docs/glossary.md#oedema), T1 alone finds
 # the place and loses the enhancing rim.
 #
 # ## 6 · A longer run on complete data
@@ -352,8 +352,8 @@ figures.show(fig, alt="Heat map of Dice of the longer DMAF-Net run: fifteen subs
 #
 # ## 7 · Is it better?
 #
-# For that question the kit brings a second table: the baseline with mean fusion, then one part of DMAF-Net after the
-# other, under imbalanced missing rates, all with the same small budget.
+# For that question the kit brings a second table: the baseline with mean [fusion](../docs/glossary.md#fusion), then one part of DMAF-Net after the
+# other, under imbalanced [missing rates](../docs/glossary.md#missing-rate), all with the same small budget.
 
 # %%
 ablation, ablation_card = committed("ablation")
@@ -475,8 +475,8 @@ for words, chosen in (("Better than the baseline on these phantoms, in every see
 # %% [markdown]
 # Where a part shows no gain, we looked for the reason before writing it down. Normalisation: with deepest features that
 # were not normed, the covariance term grew a hundredfold in 800 steps; they are normed now, in every variant. Weights: each
-# distillation term is 5 to 20 % of $L_\text{seg}$ at the end of the warm-up. Not tried: other weights, real
-# scans. And the monitor: the tracked gaps of the four modalities stay close to each other in these runs, so there is not
+# [distillation](../docs/glossary.md#distillation) term is 5 to 20 % of $L_\text{seg}$ at the end of the [warm-up](../docs/glossary.md#warm-up). Not tried: other weights, real
+# scans. And the monitor: the tracked [gaps](../docs/glossary.md#gap) of the four [modalities](../docs/glossary.md#modality) stay close to each other in these runs, so there is not
 # much for it to balance.
 #
 # What this table is, and what it is not: synthetic cases, a short budget, few seeds. It can say that a part works as
@@ -536,7 +536,7 @@ print(alone.groupby(["variant", "subset"], sort=False)["value"].mean().unstack()
       .round(3).to_string())
 
 # %% [markdown]
-# The scan that is missing most often, by itself: what do all the distillation terms together add to attention?
+# The scan that is [missing](../docs/glossary.md#available-and-missing) most often, by itself: what do all the distillation terms together add to [attention](../docs/glossary.md#attention)?
 
 # %%
 rare = min(BRATS.modalities, key=lambda m: -parts_card["profile"]["rates"]["mr2468"][m])
@@ -556,7 +556,7 @@ assert parts.groupby("variant")["case"].apply(lambda names: tuple(sorted(set(nam
 # Cancers of other organs seed **many small foci** into a brain (metastases). Dice adds all voxels up, so it is the score
 # of the largest focus; whether five of 0.2 ml were found hardly shows. So count lesions: a connected part of the truth is
 # **found** if the prediction touches it, a part of the prediction that touches none is a **false positive**. The
-# phantom's preset for metastases draws such studies, synthetic like the others, and no weights of the kit have seen any.
+# phantom's preset for metastases draws such [studies](../docs/glossary.md#study), synthetic like the others, and no weights of the kit have seen any.
 
 # %%
 many = BrainSettings(spacing=card["spacing"][0], metastases=True)

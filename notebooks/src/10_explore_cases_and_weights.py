@@ -6,7 +6,7 @@
 # %% [markdown]
 # # 10 · Explore cases and weights
 #
-# Three views that you control: a study, what a network makes of any subset of its scans, and a training.
+# Three views that you control: a [study](../docs/glossary.md#study), what a network makes of any [subset](../docs/glossary.md#subset) of its scans, and a training.
 #
 # **Question** in a study that you can look at, what does the network lose with each scan?
 #
@@ -15,7 +15,7 @@
 # **Learn**
 # - to find your way in three planes, and never to mistake left for right
 # - to see which scan shows what, and what is lost with it
-# - to read modality weights and confidence, and to know what they do not say
+# - to read [modality](../docs/glossary.md#modality) weights and confidence, and to know what they do not say
 # - to tell from a few curves whether a training goes well
 #
 # **Need** lessons 03 (weights) and 06 (training monitor) for the meaning; 2 GB of memory.
@@ -78,7 +78,7 @@ print("explorers without WebGL and without network")
 # | *In three dimensions* | head and labels as a body that you turn; no graphics card is needed |
 # | **?** | the list of all keys |
 #
-# **Look for** the oedema (ED), brightest in FLAIR (on T2 it is bright, too, but fluid is brighter); the enhancing rim (ET)
+# **Look for** the [oedema](../docs/glossary.md#oedema) (ED), brightest in FLAIR (on T2 it is bright, too, but fluid is brighter); the enhancing rim (ET)
 # in T1ce and nowhere else; the dark core (NCR/NET) inside it. **R** and **L** are the patient's sides: you look at the patient from the feet.
 
 # %%
@@ -143,9 +143,9 @@ assert np.allclose(greys(np.array([-5.0, 0, 50, 100, 900]), 0, 100), [0, 0, 127.
 # ## 3 · Take scans away
 #
 # Now a network joins in. Press **1** to **4**, or the coloured buttons, and watch: colours are the segmentation, the dashed white line
-# is the reference. The bars on the right are the Dice of each region, with a mark where all scans stand. Below them are the
-# weights $A_m^l$ of lesson 03, their mean over the brain, one bar per level $l$: full size on top, the coarsest last. A
-# missing scan has weight 0, exactly, and the others share what it had.
+# is the reference. The bars on the right are the [Dice](../docs/glossary.md#dice) of each [region](../docs/glossary.md#region), with a mark where all scans stand. Below them are the
+# weights $A_m^l$ of lesson 03, their mean over the brain, one bar per [level](../docs/glossary.md#level) $l$: full size on top, the coarsest last. A
+# [missing](../docs/glossary.md#available-and-missing) scan has weight 0, exactly, and the others share what it had.
 #
 # The small pictures are **all subsets at once**, at the present slice: full dots are the scans that are given, the numbers
 # are Dice (WT, TC, ET). They come while you look; a click shows one of them large.
@@ -161,7 +161,7 @@ modalities
 # 1. Switch T1ce off. The rim (ET) is lost or guessed; *against all scans* paints what was lost and what was gained.
 # 2. T1ce alone: the core is there, the oedema frays.
 # 3. All but FLAIR: little is lost, since T2 shows the same water.
-# 4. Choose *weight of T1ce* in place of *classes*: where does the network lean on it? Then switch FLAIR off, and see in the
+# 4. Choose *weight of T1ce* in place of *[classes](../docs/glossary.md#class)*: where does the network lean on it? Then switch FLAIR off, and see in the
 #    bars who takes what FLAIR had, level by level.
 # 5. With one scan left, read *Which scan next?*: once with hindsight, once for a new patient, from the mean of test cases.
 
@@ -225,7 +225,7 @@ if not case_folder and not weights_file and "T1ce" in loss:
 # small pictures, choose one, and slide: left the answer with the bad scan, right the answer without it, and a curve that
 # grows while you slide. Where it falls below the dashed line, the scan does harm.
 #
-# Does attention notice, and turn away from the bad scan? The next cell asks, with noise of growing strength.
+# Does [attention](../docs/glossary.md#attention) notice, and turn away from the bad scan? The next cell asks, with noise of growing strength.
 
 # %%
 bad = "FLAIR" if "FLAIR" in study.images else next(iter(study.images))
@@ -297,12 +297,12 @@ modalities
 
 # %% [markdown]
 # What weights and confidence do **not** say: a high weight is no proof that a scan mattered (take it away and look at the
-# Dice), and a sure network that meets a patient unlike its training cases stays sure. The shipped weights know phantoms
+# Dice), and a sure network that meets a patient unlike its training cases stays sure. The shipped weights know [phantoms](../docs/glossary.md#phantom)
 # only: on a real patient, their confidence means nothing, and a red banner says so.
 #
 # ## 7 · Watch a training
 #
-# A run writes `log.csv` as it goes. This view reads it: loss terms, and for each modality the distillation gap, the loss
+# A run writes `log.csv` as it goes. This view reads it: loss terms, and for each modality the [distillation](../docs/glossary.md#distillation) [gap](../docs/glossary.md#gap), the loss
 # weight and the update factor of lesson 06. Keys, wheel and click move a line through the steps. Press *live* and it
 # reads again every other second: start a training in a terminal, open its folder here, and watch.
 
@@ -321,7 +321,7 @@ training = TrainingExplorer(run)
 training
 
 # %% [markdown]
-# **Look for**: `seg` that falls and stays low; distillation terms that rise first and fall later, because in the warm-up
+# **Look for**: `seg` that falls and stays low; distillation terms that rise first and fall later, because in the [warm-up](../docs/glossary.md#warm-up)
 # they have no weight yet; gaps that come closer to each other; loss weights that differ where a modality lags; and no
 # curve that grows without end.
 

@@ -14,7 +14,7 @@
 # **Do** take RFNet, mmFormer, PASSION and AdaMM apart, measure what they cost, and read a fair comparison.
 #
 # **Learn**
-# - to say in one sentence what each peer does when a scan is missing, and to see it at work
+# - to say in one sentence what each peer does when a scan is [missing](../docs/glossary.md#available-and-missing), and to see it at work
 # - to measure parameters, operations, and time of methods under the same conditions
 # - to read a comparison under one budget with intervals, and to leave out what it does not show
 #
@@ -165,8 +165,8 @@ adamm = build_network("adamm", BRATS).eval()
 # ## 2 · RFNet: fuse by region
 #
 # *Ding et al., ICCV 2021.* Which scan is worth listening to depends on where you are: T1ce for what enhances, FLAIR for the
-# oedema. So RFNet first guesses the regions, coarsely, at every level of the decoder (a small head, the PRM). Then each
-# class $k$ asks each modality for its mean feature in that region, and a small network per class turns the answers
+# [oedema](../docs/glossary.md#oedema). So RFNet first guesses the [regions](../docs/glossary.md#region), coarsely, at every [level](../docs/glossary.md#level) of the [decoder](../docs/glossary.md#decoder) (a small head, the PRM). Then each
+# [class](../docs/glossary.md#class) $k$ asks each [modality](../docs/glossary.md#modality) for its mean feature in that region, and a small network per class turns the answers
 # into one gate per modality. A missing modality enters with features of exact 0. With $\pi_k(v)$ the guessed
 # probability and $y_m$ the features:
 #
@@ -220,7 +220,7 @@ so_far("baseline", "RFNet")
 # ## 3 · mmFormer: tokens that talk
 #
 # *Zhang et al., MICCAI 2022.* Convolutions see a neighbourhood; a transformer sees everything at once. At its deepest level
-# mmFormer makes one token of every cell of every modality. First the tokens of one modality attend to each
+# mmFormer makes one [token](../docs/glossary.md#token) of every cell of every modality. First the tokens of one modality attend to each
 # other (**intra**), then all tokens of all modalities do (**inter**). A missing modality is not masked out: its tokens are
 # 0, get their learned positions added, and take part.
 #
@@ -293,7 +293,7 @@ so_far("baseline", "mmFormer")
 #
 # *Shi et al., ACM MM 2024.* Not a network but an objective, for any network that decodes one modality alone. The prediction
 # from all scans is the teacher, that of each scan alone a student: voxel by voxel (softened probabilities) and by
-# prototypes (lesson 05). The prototype distance $D_m$ also tells who lags. Per step, in each study, whoever is farther away
+# [prototypes](../docs/glossary.md#prototype) (lesson 05). The prototype distance $D_m$ also tells who lags. Per step, in each [study](../docs/glossary.md#study), whoever is farther away
 # than the mean gets extra tasks ($\chi_m = 1$); per epoch, weights move:
 #
 # $$ RP_m = 1 - \frac{D_m}{\mathrm{mean}_j D_j}, \qquad c = \mathrm{clip}(\beta - \eta\, RP,\ 0.1,\ 4), \qquad
@@ -333,8 +333,8 @@ fig = figures.modality_curves(log, ["relative_gap", "beta"], BRATS.modalities)
 figures.show(fig, alt="RFNet with PASSION, a short run: relative gap and weight beta of each modality over the steps")
 
 # %% [markdown]
-# A modality whose gap is above 0 lags behind, and its $\beta$ rises epoch by epoch, in small steps. In the comparison nobody lags by
-# a missing rate, as all training cases are complete:
+# A modality whose [gap](../docs/glossary.md#gap) is above 0 lags behind, and its $\beta$ rises epoch by epoch, in small steps. In the comparison nobody lags by
+# a [missing rate](../docs/glossary.md#missing-rate), as all training cases are complete:
 
 # %%
 so_far("RFNet", "RFNet + PASSION", "mmFormer", "mmFormer + PASSION")
@@ -346,7 +346,7 @@ so_far("RFNet", "RFNet + PASSION", "mmFormer", "mmFormer + PASSION")
 # up for it: small **adapters**, a set of their own for each of the $2^M - 2$ incomplete sets of scans; a graph module
 # (GARM) that joins what is specific to the set with what is general; a **teacher** with the same U-Net who sees every scan
 # and learns along; and a **presence** head that says for each class whether it is in the crop at all, and may shut it off.
-# The price: features belong to one set of scans, so nothing can be encoded once and reused for fifteen subsets.
+# The price: features belong to one set of scans, so nothing can be encoded once and reused for fifteen [subsets](../docs/glossary.md#subset).
 
 # %%
 z = torch.tensor([-2.0, 0.4, 1.0]).view(1, 3, 1, 1, 1)  # one voxel: log-odds of NCR/NET, ED and ET
@@ -456,7 +456,7 @@ assert costs.loc["RFNet", "million parameters"] == released["RFNet in PASSION"] 
 # %% [markdown]
 # Different stories, one per column. Parameters say little about operations: nearly all of mmFormer's are in transformers that
 # run on a handful of tokens. PASSION costs nothing at prediction; all of it is paid in training, where every scan is decoded
-# by itself. And AdaMM cannot share its encoder between subsets, so its fifteen subsets are fifteen whole passes.
+# by itself. And AdaMM cannot share its [encoder](../docs/glossary.md#encoder) between subsets, so its fifteen subsets are fifteen whole passes.
 #
 # ## 7 · One budget, one table
 #
@@ -494,7 +494,7 @@ means = [subset_table(rows, "dice", regions=regions).loc[MEAN] for _, rows in on
 np.testing.assert_allclose(sum(means) / len(means), [tables[r].loc[MEAN, methods[0]] for r in regions], atol=1e-5)
 
 # %% [markdown]
-# The means over the fifteen subsets, with bootstrap intervals over the test cases (lesson 09; seeds averaged first):
+# The means over the fifteen subsets, with [bootstrap intervals](../docs/glossary.md#bootstrap-interval) over the test cases (lesson 09; seeds averaged first):
 
 # %%
 def with_interval(method, region):
@@ -551,7 +551,7 @@ for verdict, lines_of_it in verdicts.items():
 # small networks with few terms in their objective, and it punishes what pays off late: transformers, teachers, gates, balances
 # that move once per epoch. The learning rate was chosen for the kit's own networks; in short trials RFNet and mmFormer
 # learned quicker with it than with a quarter of it; AdaMM learned quicker with the quarter, so it got that. RFNet norms
-# after each convolution. The kit's networks do not, because on these phantoms that makes short trainings invent tumours
+# after each convolution. The kit's networks do not, because on these [phantoms](../docs/glossary.md#phantom) that makes short trainings invent tumours
 # (`nn/blocks.py` says why). It is no
 # statement about patients, and none about which method is best. For that, the same matrix at full size:
 # `notebooks/profiles/experiments/peers_full.yaml`, on a GPU.
@@ -640,7 +640,7 @@ print(pd.DataFrame({"million parameters": costs["million parameters"],
 #    <details><summary>Answer</summary>14: every incomplete, non-empty set.</details>
 # 2. How many parameters has the RFNet of PASSION's code?
 #    <details><summary>Answer</summary>2.4 million; the original has 9.0.</details>
-# 3. Does mmFormer's attention skip a missing scan?
+# 3. Does mmFormer's [attention](../docs/glossary.md#attention) skip a missing scan?
 #    <details><summary>Answer</summary>No, its tokens get a share.</details>
 # 4. What is the length of PASSION's β, whatever happens?
 #    <details><summary>Answer</summary>√M: it is normalised.</details>

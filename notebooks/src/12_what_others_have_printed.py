@@ -57,7 +57,7 @@ subsets, regions = np.array(BRATS.subsets()), list(BRATS.regions)
 # ## 1 · What others have printed
 #
 # Published numbers never stand in one table with ours: their data, budgets and rules are others. They always stand with
-# source, split, and training condition. First those on complete data (`avg15`, the printed mean over the fifteen subsets, Dice in percent):
+# source, split, and training condition. First those on complete data (`avg15`, the printed mean over the fifteen [subsets](../docs/glossary.md#subset), [Dice](../docs/glossary.md#dice) in percent):
 
 # %%
 def show_published(title, table):
@@ -73,7 +73,7 @@ def show_published(title, table):
 show_published("Dice %, complete data", published_table("complete"))
 
 # %% [markdown]
-# Numbers whose training condition is not stated have a table of their own. HD95 stands with the rule for empty sides that
+# Numbers whose training condition is not stated have a table of their own. [HD95](../docs/glossary.md#hd95) stands with the rule for empty sides that
 # the authors' code has (lesson 09):
 
 # %%
@@ -133,7 +133,7 @@ predictions = {name: predict(name) for name in sorted(unseen, key=enhancing.get)
 print("voxels of enhancing tumour:", {name: enhancing[name] for name in predictions})
 
 # %% [markdown]
-# **Before you run**: one prediction, four rules. For which region will the mean HD95 differ most?
+# **Before you run**: one prediction, four rules. For which [region](../docs/glossary.md#region) will the mean HD95 differ most?
 #
 # <details><summary>Answer</summary>ET: it is the region that is empty on one side most often.</details>
 

@@ -6,8 +6,8 @@
 # %% [markdown]
 # # 13 · Hearts too
 #
-# The same network on another organ: three scans of a heart after an infarct, a handful of thick slices, six classes.
-# Hearts teach what brains cannot: some regions are found from any scan, others from one scan alone.
+# The same network on another organ: three scans of a heart after an infarct, a handful of thick slices, six [classes](../docs/glossary.md#class).
+# Hearts teach what brains cannot: some [regions](../docs/glossary.md#region) are found from any scan, others from one scan alone.
 #
 # **Question** a heart lacks one of its three scans: which regions suffer, and would a published table show it?
 #
@@ -15,7 +15,7 @@
 #
 # **Learn**
 # - to treat a stack of thick slices as what it is, in the data, in the network and in the metrics
-# - to tell regions that show what a missing scan costs from regions that cannot
+# - to tell regions that show what a [missing](../docs/glossary.md#available-and-missing) scan costs from regions that cannot
 # - to say why five test patients, selected on themselves, mean nothing
 # - to say what changes when scans are missing by hospital and not by chance
 #
@@ -68,7 +68,7 @@ RESULTS = Path("results") if Path("results").is_dir() else Path("notebooks/resul
 # A heart beats and the chest breathes, so it is scanned slice by slice, each in one held breath: two to six slices, 12
 # to 23 mm apart, of pixels below 1 mm. **C0** shows blood bright and muscle grey: the anatomy. **LGE** is taken some
 # minutes after a contrast agent: healthy muscle is black, dead muscle, the **scar**, is bright. **T2** shows water: the
-# swollen muscle around and in the scar, the **oedema**. Blood is black there.
+# swollen muscle around and in the scar, the [**oedema**](../docs/glossary.md#oedema). Blood is black there.
 
 # %%
 config = {"kind": "heart", "train": cases_threshold, "val": 1, "test": cases, "seed": seed + 500, "spacing": spacing}
@@ -108,7 +108,7 @@ assert all(k[2] == 1 for k in DmafNetSettings(through_plane=False, kernel_throug
 # %% [markdown]
 # ## 2 · What each scan is for
 #
-# The yardstick of lesson 01, a threshold on one scan, needs help here: over the whole image it finds nothing, as half
+# The [yardstick](../docs/glossary.md#yardstick) of lesson 01, a threshold on one scan, needs help here: over the whole image it finds nothing, as half
 # the chest is as bright as a scar. So it is told where the true wall is and has only to find the injured part of it.
 
 # %%
@@ -230,7 +230,7 @@ assert gain.mean()["scar"] < 0 and gain.mean()["RV"] < 0, "slices by themselves 
 # ## 3 · Published regions, and useful ones
 #
 # Published tables on MyoPS 2020 with missing scans report LV, RV and the whole ring, *MYO*; scar and oedema are learned
-# as classes and not reported. How much does the **choice of scans** move a region, from the worst subset to the best?
+# as classes and not reported. How much does the **choice of scans** move a region, from the worst [subset](../docs/glossary.md#subset) to the best?
 
 # %%
 spread = (many.max() - many.min()).rename("best minus worst subset")
@@ -242,7 +242,7 @@ spread.round(3).to_frame().T
 #
 # ## 4 · Patients or slices
 #
-# Published work averages over **slices**, counts an empty slice that is called empty as Dice 1, and measures HD95 in
+# Published work averages over **slices**, counts an empty slice that is called empty as [Dice](../docs/glossary.md#dice) 1, and measures [HD95](../docs/glossary.md#hd95) in
 # **pixels**, with 1.0 where one side is empty. Ours averages over patients, and measures in mm, in plane, in slices
 # where both are there: in 3-D, the 14 mm to the next slice would decide. The same predictions, both ways:
 
@@ -331,7 +331,7 @@ figures.show(figures.availability_picture(by_centre, title="Scans by centre"),
 # %% [markdown]
 # The rates agree, the data do not. By centre no patient shows both, so nothing can be distilled from one to the other;
 # and "T2 is there" now means "this scanner, these patients", which a network can learn instead of the disease. A
-# missing-rate table drawn by chance is the **kindest** kind of missing.
+# [missing-rate](../docs/glossary.md#missing-rate) table drawn by chance is the **kindest** kind of missing.
 #
 # ## The answer
 

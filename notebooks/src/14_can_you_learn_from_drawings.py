@@ -19,7 +19,7 @@
 # - to name healthy structures that look like a tumour, and to say which labels a picture does not show
 # - to filter before you sample, and to judge a recipe on data of its own kind
 #
-# **Need** lesson 09; 2 GB of memory. The recipe is ours; it is no part of the paper.
+# **Need** lesson 09; 2 GB of memory. The recipe is [ours](../docs/glossary.md#ours); it is no part of the paper.
 #
 # Not here: how sure a network is of what it has found. That is lesson 15.
 
@@ -69,7 +69,7 @@ print(f"segmenting on {device.type}; everything below is synthetic unless a line
 # %% [markdown]
 # ## 1 · One way of drawing
 #
-# The phantom of the lessons so far has one table of grey values, a few per cent of jitter, one kind of tumour and a clean
+# The [phantom](../docs/glossary.md#phantom) of the lessons so far has one table of grey values, a few per cent of jitter, one kind of tumour and a clean
 # skull stripping. The weights `dmaf_net_phantom` were trained on it. Here are unseen brains of that kind, and brains in
 # which everything that a real scan may vary in is drawn anew.
 
@@ -138,7 +138,7 @@ assert (before["one way"].loc["all four"] >= before["one way"].drop("all four").
 # white matter is a matter of the scanner. So we draw the values anew for every scan, inside the order: with
 # $u(a, b)$ uniform between $a$ and $b$,
 # $$ w = u(.5, .8), \quad g = w\, u(1, 1.38), \quad f = w\, u(.15, .75), \quad o = g\, u(1.22, 1.9) $$
-# for white matter, grey matter, fluid and oedema.
+# for white matter, grey matter, fluid and [oedema](../docs/glossary.md#oedema).
 
 # %%
 def flair_values(rng):
@@ -161,7 +161,7 @@ fig = figures.show_modalities({f"draw {i + 1}": picture for i, picture in enumer
 figures.show(fig, alt="One healthy brain in several FLAIR scans: dark fluid always, other grey values each time")
 
 # %% [markdown]
-# This is one brain on several scanners. The ranges matter: taken wide by guess they blur the classes, and training is slow; ours were
+# This is one brain on several scanners. The ranges matter: taken wide by guess they blur the [classes](../docs/glossary.md#class), and training is slow; ours were
 # read off real tissue. The package draws all four scans this way:
 
 # %% tags=["check"]
@@ -281,7 +281,7 @@ assert table.loc["oedema always at least", ["T1", "T1ce"]].max() < 0.1, "the oth
 # %% [markdown]
 # ## 6 · Filter before you sample
 #
-# A real study has voxels of 1 mm, the network knows 3 mm. If every third voxel is taken, a coarse voxel carries the noise
+# A real [study](../docs/glossary.md#study) has voxels of 1 mm, the network knows 3 mm. If every third voxel is taken, a coarse voxel carries the noise
 # of one fine voxel, and thin structures are hit or missed. A thick slice is a mean. A Gaussian of variance
 # $(z^2 - 1)/12$ turns the box that a fine voxel is into one $z$ times as wide.
 #
@@ -386,7 +386,7 @@ print(f"(all lines and regions of {cases} unseen synthetic studies of each kind)
 # - `python data_scripts/make_phantom.py OUT --randomise mixed` makes such a cohort; `--leave-out imitators` leaves an
 #   ingredient out. `notebooks/profiles/train/randomised.yaml` is the training.
 # - `python data_scripts/score_cases.py FOLDER --weights FILE --out SCORES` scores weights on your own labelled cases,
-#   every subset, on their own grid; `--mirror` takes the mean with the mirrored study.
+#   every [subset](../docs/glossary.md#subset), on their own grid; `--mirror` takes the mean with the mirrored study.
 # - Do not judge a recipe by a short run: with more variety the gains come late.
 # - Choose settings on randomised phantoms of another seed, never on the real cases that you will report.
 # - For research and teaching, not a medical device; shipped weights know phantoms only.

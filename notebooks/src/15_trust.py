@@ -6,7 +6,7 @@
 # %% [markdown]
 # # 15 · Trust
 #
-# A segmentation always looks sure of itself. Is it? And what can one do when a scan is bad, missing, or not what its
+# A segmentation always looks sure of itself. Is it? And what can one do when a scan is bad, [missing](../docs/glossary.md#available-and-missing), or not what its
 # name says?
 #
 # **Question** how much may one believe a segmentation that looks sure of itself, and what if one of its scans is bad?
@@ -15,7 +15,7 @@
 #
 # **Learn**
 # - to draw a reliability diagram where it matters, and to say why the easy background must stay out of it
-# - to turn probabilities into an expected Dice and a volume with an interval, and to test that they hold
+# - to turn probabilities into an expected [Dice](../docs/glossary.md#dice) and a volume with an interval, and to test that they hold
 # - to find out, without a truth, when a bad scan is worse than none
 # - to say which scan would help most, and when nothing should be promised at all
 #
@@ -75,7 +75,7 @@ spacing, windows = cohort.meta(names[0])["spacing"], windows_of(card)
 print(f"calibrated on {calibration.studies} studies: {calibration.data}\nothers looked at here: {len(names)}")
 
 # %% [markdown]
-# We segment every study from all of its fifteen subsets, in one pass each, and keep the voxels of the **zone**: those to
+# We segment every [study](../docs/glossary.md#study) from all of its fifteen [subsets](../docs/glossary.md#subset), in one pass each, and keep the voxels of the **zone**: those to
 # which at least one subset gives some chance (2 %) of tumour.
 
 # %%
@@ -145,7 +145,7 @@ assert calibration_error_by_hand(*wt["the zone"]) > calibration_error_by_hand(*w
 #
 # A network that is too sure needs flatter probabilities: take their logarithms, multiply by a slope below 1, and
 # normalise again, $q = \mathrm{softmax}(s \log p + b)$. With $b = 0$ that is temperature scaling ($s = 1/T$); with one number more
-# per class, classes that are promised too often are taken back. The fit is one line of maximum likelihood. It
+# per [class](../docs/glossary.md#class), classes that are promised too often are taken back. The fit is one line of maximum likelihood. It
 # was made per subset on other studies; here it meets new ones.
 
 # %%
@@ -227,7 +227,7 @@ for region, labels in BRATS.regions.items():
 
 # %% [markdown]
 # Voxels are not independent, though: a tumour is missed or found as a whole. So the package adds a line per subset and
-# region, fitted on the studies of the calibration: it says what an expected Dice of 0.8 was worth there.
+# [region](../docs/glossary.md#region), fitted on the studies of the calibration: it says what an expected Dice of 0.8 was worth there.
 
 # %%
 def promises(study, mask):
@@ -330,13 +330,13 @@ assert len(by_hand) == 28 and np.mean(by_hand) == found["after"][0].steps
 
 # %% [markdown]
 # Not every rise is a fault: T1ce can rightly shake a FLAIR that was sure of too much. But where the rises are many, the
-# fusion adds noise and not knowledge.
+# [fusion](../docs/glossary.md#fusion) adds noise and not knowledge.
 #
 # ## 5 · A bad scan or no scan?
 #
 # Now spoil FLAIR with more and more noise, and compare with leaving it out.
 #
-# **Before you run**: attention chooses among scans. Will it give a noisy FLAIR less weight?
+# **Before you run**: [attention](../docs/glossary.md#attention) chooses among scans. Will it give a noisy FLAIR less weight?
 #
 # <details><summary>Answer</summary>No, hardly less: nothing in its training has told it that a scan can be bad.</details>
 
@@ -389,7 +389,7 @@ figures.show(noise_curve(), alt="Left: mean Dice falls with noise on FLAIR and c
 # ## 6 · Repair
 #
 # So: predict with all scans and without each of them, all from the same encoded features, and keep the subset that
-# promises most. The promise is the calibrated one: a subset without T1ce can be very sure of a core that it cannot see.
+# promises most. The promise is the [calibrated](../docs/glossary.md#calibrated) one: a subset without T1ce can be very sure of a core that it cannot see.
 
 # %%
 expect = calibrated(calibration, BRATS)  # probabilities and their subset -> expected Dice

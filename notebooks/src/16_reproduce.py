@@ -6,7 +6,7 @@
 # %% [markdown]
 # # 16 · Reproduce
 #
-# A comparison of methods is a matrix: methods x missing rates x seeds, each cell a run of hours. Here you read one as a
+# A comparison of methods is a matrix: methods x [missing rates](../docs/glossary.md#missing-rate) x seeds, each cell a run of hours. Here you read one as a
 # reader should, with intervals, with its holes, and with what it has cost.
 #
 # **Question** what may one say after many runs of many methods, and what not?
@@ -68,11 +68,11 @@ rows = report.with_axes(rows)
 # %% [markdown]
 # ## 2 · Method x missing rates
 #
-# One number for a case is the mean over its subsets and regions; subsets and seeds of one case say nearly the same thing
+# One number for a case is the mean over its [subsets](../docs/glossary.md#subset) and [regions](../docs/glossary.md#region); subsets and seeds of one case say nearly the same thing
 # twice, so the interval is taken over cases (bootstrap, 95 %), never over rows. A cell without a run is called *missing*:
 # nothing is carried over from elsewhere.
 #
-# **Before you run**: eight methods of the kit, 200 steps each. How far apart will the best and the worst mean Dice be?
+# **Before you run**: eight methods of the kit, 200 steps each. How far apart will the best and the worst mean [Dice](../docs/glossary.md#dice) be?
 #
 # <details><summary>Answer</summary>By nearly 0.3. So short a budget tells how quickly methods start, not how good they
 # become: RFNet has hardly begun.</details>
@@ -224,5 +224,5 @@ assert report.spec_of(rows.head(1).assign(region="scar")) is not SPEC
 # %% [markdown]
 # ## Next
 #
-# This is the last lesson. The project [a fusion of your own](../docs/your_own_fusion.md) goes on from here: change one idea in one folder (`dmaf_lite/README.md` says which), write a profile with your
+# This is the last lesson. The project [a fusion of your own](../docs/your_own_fusion.md) goes on from here: change one idea in one folder (`dmaf_lite/README.md` says which), write a [profile](../docs/glossary.md#profile) with your
 # variant beside the baseline, and let the matrix answer.
