@@ -102,6 +102,18 @@ def test_the_readme_tells_what_it_must_in_the_first_screen() -> None:
     assert {"test", "test-browser"} <= set(re.findall(r"\bmake ([a-z-]+)", steps))
 
 
+@pytest.mark.parametrize(("user", "allowed"), [("0", True), ("1000", False)])
+def test_jupyterlab_starts_for_root_with_a_word(tmp_path: Path, user: str, allowed: bool) -> None:
+    (tmp_path / "id").write_text(f"#!/bin/sh\necho {user}\n")
+    (tmp_path / "id").chmod(0o755)
+    (tmp_path / "python").symlink_to("/bin/echo")  # says what would be started
+    said = subprocess.run(["make", "-s", "-o", f"{tmp_path}/.installed", f"VENV={tmp_path}", f"BIN={tmp_path}", "lab"],
+                          cwd=ROOT, capture_output=True, text=True, check=True,
+                          env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}).stdout
+    assert ("You are root" in said) == allowed == ("--allow-root notebooks/00_" in said), said
+    assert "-m jupyterlab" in said and "notebooks/00_check_your_setup.ipynb" in said
+
+
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 
 

@@ -49,9 +49,10 @@ def write_book(workspace: Workspace, profile: str | None = None, *, force: bool 
         return out / "index.html"
     shutil.rmtree(out, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="dmaf-book-") as scratch:
-        source = Path(scratch, "source")
+        source, built = Path(scratch, "source"), Path(scratch, "book")
         write_source(workspace, source, profile)
-        build(source, out, Path(scratch, "doctrees"))
+        build(source, built, Path(scratch, "doctrees"))  # MyST-NB leaves a folder of its own beside the pages
+        shutil.move(built, out)
     shutil.copytree(Path(str(files("jupyter_server_mathjax"))) / "static", out / "_static" / "mathjax")
     sizes = {p.relative_to(out).as_posix(): p.stat().st_size for p in out.rglob("*") if p.is_file()}
     write_text(out / STAMP, json.dumps({"made_from": stamp, "sizes": sizes}))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dmaf_lite.lessons.check import check, check_names
-from dmaf_lite.lessons.execute import Outcome, artifact_root, run_lessons
+from dmaf_lite.lessons.execute import OWN, Outcome, artifact_root, run_lessons
 from dmaf_lite.lessons.profiles import DEFAULT, given_parameters, read_profile
 from dmaf_lite.lessons.publish import expected_seconds, publish, refresh
 from dmaf_lite.lessons.source import Lesson, Workspace
@@ -117,8 +117,10 @@ def _run(workspace: Workspace, lessons: Sequence[Lesson], profile: str, *, alone
         outcomes.append(outcome)
     failed = [outcome.lesson.stem for outcome in outcomes if outcome.state == "failed"]
     total = sum(outcome.seconds for outcome in outcomes if outcome.state == "ran")
-    print(f"{len(outcomes) - len(failed)} of {len(outcomes)} lessons are good ({profile}, {total:.0f} s)"
-          + (f"; failed: {', '.join(failed)}; each left build/{profile}/NAME.failed.ipynb" if failed else ""))
+    places = {lesson.stem: f"build/{OWN if parameters.get(lesson.stem) else profile}" for lesson in lessons}
+    print(f"{len(outcomes) - len(failed)} of {len(outcomes)} lessons are good ({profile}, {total:.0f} s); "
+          f"they lie in {' and '.join(sorted(set(places.values())))}"
+          + "".join(f"\nfailed: {stem}; it left {places[stem]}/{stem}.failed.ipynb" for stem in failed))
     return outcomes
 
 

@@ -104,5 +104,10 @@ def given_parameters(lessons: Sequence[Lesson], texts: Sequence[str]) -> dict[st
             raise ParameterError(f"-p {text}: no chosen lesson has a parameter {name!r}; there are {known}")
         for stem, defaults in owners.items():
             kind = type(defaults[name])
-            found[stem][name] = fit(f"-p {text}: {name}", value if kind is str else yaml.safe_load(value), kind)
+            try:
+                parsed = value if kind is str else yaml.safe_load(value)
+            except yaml.YAMLError:
+                raise ParameterError(f"-p {text}: {value!r} cannot be read; expected {kind.__name__}, "
+                                     f"such as {defaults[name]!r}") from None
+            found[stem][name] = fit(f"-p {text}: {name}", parsed, kind)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import struct
 import threading
@@ -293,3 +294,23 @@ def test_the_server_needs_no_torch():
            "print(sorted({'torch', 'matplotlib', 'monai'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert done.stdout.strip() == "[]" and application.__doc__
+
+
+def test_ctrl_c_ends_it_without_a_complaint():
+    import signal
+    import subprocess
+    import sys
+    import urllib.request
+
+    started = subprocess.Popen([sys.executable, "-m", "dmaf_lite", "explore", "--no-browser"], cwd=REPOSITORY,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        address = started.stdout.readline().split()[-1]
+        assert "Ctrl-C ends it" in started.stdout.readline()
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        assert opener.open(address, timeout=60).status == 200
+        os.killpg(started.pid, signal.SIGINT)  # a terminal sends it to all processes of the command
+        _, complaint = started.communicate(timeout=60)
+    finally:
+        started.kill()
+    assert (started.returncode, complaint) == (0, "")

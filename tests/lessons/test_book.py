@@ -94,6 +94,7 @@ def test_the_solution_is_folded_below_its_stub(workspace: Workspace) -> None:
 
 def test_the_book_needs_no_network(workspace: Workspace) -> None:
     index = write_book(workspace)
+    assert [path.name for path in workspace.build.iterdir()] == ["book"], "and leaves nothing beside it"
     page = index.parent / "notebooks" / "01_add.html"
     html = page.read_text(encoding="utf-8")
     sources = re.findall(r'<(?:script|link|img|iframe)\b[^>]*?\b(?:src|href)="([^"]*)"', html)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from dmaf_lite.lessons import cli
 from dmaf_lite.lessons.cli import Clock
+from dmaf_lite.lessons.execute import Outcome
 from dmaf_lite.lessons.parameters import ParameterError, check_parameters
 from dmaf_lite.lessons.profiles import given_parameters
-from dmaf_lite.lessons.source import Lesson
+from dmaf_lite.lessons.source import Lesson, Workspace
 
 DECLARED = {"__annotations__": {"profile": str, "seed": int, "rate": float}, "profile": "x", "seed": 0, "rate": 0.5}
 
@@ -45,10 +47,24 @@ def test_the_command_line_gives_values_of_the_declared_type(lesson: Lesson) -> N
 @pytest.mark.parametrize(("text", "message"), [
     ("seed", "expected name=value"), ("sed=1", "no chosen lesson has a parameter 'sed'"),
     ("seed=many", "expected int"), ("profile=x", "no chosen lesson"),
+    ("sizes=[1", r"-p sizes=\[1: '\[1' cannot be read; expected list, such as \[\]"),
 ])
 def test_a_value_that_does_not_fit_stops_before_the_run(lesson: Lesson, text: str, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         given_parameters([lesson], [text])
+
+
+def test_the_last_words_say_where_the_runs_lie(lesson: Lesson, monkeypatch: pytest.MonkeyPatch,
+                                               capsys: pytest.CaptureFixture[str]) -> None:
+    other = Lesson(lesson.path.with_name("05_other.py"))
+    outcomes = [Outcome(lesson, "failed", 1.0, "a fault"), Outcome(other, "ran", 2.0)]
+    monkeypatch.setattr(cli, "run_lessons", lambda *_, **__: iter(outcomes))
+    monkeypatch.setattr(cli, "expected_seconds", lambda *_: None)
+    given = {lesson.stem: {"seed": 4}, other.stem: {}}
+    cli._run(Workspace(lesson.path.parent), [lesson, other], "ci-smoke", alone=False, force=False, parameters=given)
+    said = capsys.readouterr().out
+    assert "1 of 2 lessons are good (ci-smoke, 2 s); they lie in build/ci-smoke and build/own\n" in said
+    assert "failed: 04_align; it left build/own/04_align.failed.ipynb" in said
 
 
 def test_the_clock_knows_the_pace_of_this_machine() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 
 SETTINGS = Path(__file__).parent / "settings"  # of JupyterLab: no news, no updates, no cell unloaded when out of sight
@@ -73,12 +74,13 @@ def _serve(args: argparse.Namespace) -> int:
     from dmaf_lite.lessons.application.server import Application
 
     library, engine = Library(args.folders, args.layout), Engine(args.weights)
-    with Application(library, engine, args.port) as server:
-        print(f"Open {server.address}\nCtrl-C ends it.", flush=True)
-        engine.start()
-        if not args.no_browser:
-            webbrowser.open(server.address)
+    # Ctrl-C is the way to end it, as it says itself: no word and no failure.
+    with suppress(KeyboardInterrupt), Application(library, engine, args.port) as server:
         try:
+            print(f"Open {server.address}\nCtrl-C ends it.", flush=True)
+            engine.start()
+            if not args.no_browser:
+                webbrowser.open(server.address)
             server.serve_forever()
         finally:
             engine.stop()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import multiprocessing
+import signal
 import struct
 import threading
 import traceback
@@ -51,8 +52,9 @@ class Engine:
             # A fresh interpreter: forking a server with threads is not safe.
             context = multiprocessing.get_context("spawn")
             self._pipe, theirs = context.Pipe()
-            self._process = context.Process(target=work, args=(theirs, self.weights), daemon=True, name="engine")
-            self._process.start()
+            process = context.Process(target=work, args=(theirs, self.weights), daemon=True, name="engine")
+            process.start()
+            self._process = process  # only what has been started can be stopped
             theirs.close()
             threading.Thread(target=self._listen, args=(self._pipe,), daemon=True, name="engine-ears").start()
 
@@ -106,6 +108,7 @@ class Engine:
 
 def work(pipe: Connection, weights: str | None) -> None:
     """What the process does: answer one question after another until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes; the server ends this one
     from dmaf_lite.lessons.application.answering import Answering
 
     def send(header: dict[str, Any], body: bytes = b"") -> None:
@@ -116,7 +119,7 @@ def work(pipe: Connection, weights: str | None) -> None:
     with suppress(*USER_ERRORS):  # bad weights are told when a study is opened
         answering.warm()
     send({"kind": "progress", "words": "", "share": None})
-    with suppress(EOFError, OSError, KeyboardInterrupt):
+    with suppress(EOFError, OSError):
         while True:
             question = json.loads(pipe.recv_bytes())
             number, kind = question.pop("id"), question.pop("kind")
