@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import threading
@@ -11,11 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from dmaf_lite.base.atomic import atomic_path, write_text
 from dmaf_lite.base.door import say
 from dmaf_lite.base.settings import read_settings
 from dmaf_lite.evaluation.shipping import ship_weights
 from dmaf_lite.experiment import engines
+from dmaf_lite.experiment.committed import write_committed
 from dmaf_lite.experiment.matrix import Matrix, open_matrix, results, why, work, write_tables
 from dmaf_lite.experiment.profile import ExperimentSettings
 from dmaf_lite.experiment.protocol import ON_TEST
@@ -32,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", type=Path, help="its split: folder with train.txt, val.txt, test.txt (not with "
                         "the protocols cv5 and passion)")
     parser.add_argument("--results", type=Path,
-                        help="folder for the small table of what is finished, and its card; lessons read both")
+                        help="folder for the small table of what is finished, and its card; runs that stand there "
+                             "already are kept. Lessons read both")
     parser.add_argument("--only", nargs="+", metavar="RUN", help="do these runs only")
     parser.add_argument("--ship", nargs=2, metavar=("RUN", "FILE"),
                         help="copy a run's weights, with its subset table in the card, to FILE")
@@ -82,7 +84,7 @@ def main(args: argparse.Namespace) -> int:
         print("\n".join(f"submitted {job.job_id}" for job in jobs) or "nothing to do: every run is done or held")
         return 0
     if args.processes > 1:
-        engines.on_this_machine(matrix, words, args.processes)
+        engines.on_this_machine(matrix, [*words, *(["--only", *args.only] if args.only else [])], args.processes)
     else:
         outcomes = work(matrix, only=args.only, device=args.device, should_stop=asked_to_stop())
         if "stopped" in outcomes.values():
@@ -107,10 +109,8 @@ def _finish(matrix: Matrix, args: argparse.Namespace) -> int:
 
     small = results(write_tables(matrix, args.device))
     if args.results:
-        with atomic_path(args.results / f"{matrix.settings.name}.parquet") as partial:
-            small.to_parquet(partial, index=False)
-        card = (matrix.folder / "card.json").read_text(encoding="utf-8")
-        write_text(args.results / f"{matrix.settings.name}.json", card)
+        card = json.loads((matrix.folder / "card.json").read_text(encoding="utf-8"))
+        small = write_committed(args.results, small, card, matrix.settings, say=lambda text: say("experiment", text))
     if args.ship:
         name, target = args.ship
         run = matrix.run(matrix.settings.run(name))

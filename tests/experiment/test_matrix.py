@@ -210,6 +210,18 @@ def test_the_command_writes_results_and_prints_tables(done, tiny_cohort, split, 
         assert main(["experiment", str(tmp_path / "tiny.yaml"), *words]) == 2 and said in capsys.readouterr().err
 
 
+def test_several_processes_do_the_named_runs_only(done, tiny_cohort, split, tmp_path, monkeypatch):
+    matrix, _ = done
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(PROFILE))
+    asked = []
+    monkeypatch.setattr(engines, "on_this_machine", lambda matrix, words, processes: asked.append((words, processes)))
+    assert main(["experiment", str(tmp_path / "tiny.yaml"), "--out", str(matrix.folder), "--cohort",
+                 str(tiny_cohort.folder), "--split", str(split), "--device", "cpu", "--processes", "2", "--only",
+                 *NAMES[1:3]]) == 0
+    (words, processes), = asked
+    assert words[-3:] == ["--only", *NAMES[1:3]] and processes == 2
+
+
 @pytest.mark.parametrize("change", [{"variants": {"a": {"netwrok": "x"}}}, {"common": {"stepz": 3}}, {"sedes": [1]},
                                     {"rates": {"a": {"FLAIR": "x"}}}, {"choice": "best-on-validation"},
                                     {"variants": {"a": {}, "a-complete": {}}, "rates": {"complete-complete": {},
