@@ -58,6 +58,7 @@ from dmaf_lite.evaluation.metrics import EMPTY, HD95, dice, hd95, surface_points
 from dmaf_lite.evaluation.scoring import score_case
 from dmaf_lite.evaluation.statistics import bootstrap_interval, compare, holm
 from dmaf_lite.evaluation.tables import MEAN, case_table, empty_table, size_table, subset_table
+from dmaf_lite.experiment.effects import effects
 from dmaf_lite.experiment.summary import curves_of, is_flat
 from dmaf_lite.lessons import artifacts, recipes
 from dmaf_lite.lessons.artifacts import load_or_make
@@ -483,15 +484,16 @@ for words, chosen in (("Better than the baseline on these phantoms, in every see
 # built and roughly what it is worth here. It says nothing about patients, and nothing about the paper's own numbers.
 # The same matrix at full size has not been run yet.
 #
-# ## 9 · And with longer training?
+# ## 9 · Where does each part help?
 #
 # After 600 steps a method has started. A third table goes on to 1500 steps; larger voxels, smaller crops and fewer cases
 # for validation pay for that. What counts as "helps" was written down before the first run, in
 # [its profile](profiles/experiments/parts.yaml): an interval above 0, and every seed on the same side.
 
 # %%
-parts, parts_card = committed("parts")
-parts = parts[(parts["rates"] == "mr2468") & (parts["metric"] == "dice")]
+every_rate, parts_card = committed("parts")
+every_rate = every_rate[every_rate["metric"] == "dice"]
+parts = every_rate[every_rate["rates"] == "mr2468"]
 seeds = set.intersection(*(set(of(parts, variant)["seed"]) for variant in variants))
 parts = parts[parts["seed"].isin(seeds)]  # each difference is then between equal seeds
 print("seeds that every variant has finished:", *sorted(seeds))
@@ -511,43 +513,71 @@ fig = figures.validation_picture(mean_curves)
 figures.show(fig, alt="Mean Dice on validation phantoms over the steps, one line for each variant: fast at first, then slow")
 
 # %% [markdown]
-# Each part by itself again, against the variant before it, with the same sentences.
+# Each part by itself again, against the variant before it. And not only under these rates: the same variants were trained where
+# only **one case in twenty has T2** (3 of 60) and all have the rest, the hardest lesson for a scan that is needed and never there.
+# The plan's rule in one picture: a field has a colour only where the interval leaves 0 out and every seed agrees.
 
 # %%
-helped = []
-for before, one in pairwise(variants):
-    print(f"{one}, compared with {before}")
-    for line in compare(of(parts, one), of(parts, before)).itertuples():
-        each_seed = seed_differences(one, before, line.region, among=parts)
-        print("   ", verdict(line, each_seed))
-        if line.low > 0 and (each_seed > 0).all():
-            helped.append(f"{one} ({line.region})")
-print(textwrap.fill(f"helps, by the plan: {', '.join(helped) or 'no part in any region'}", 110))
+names_of = {(one, before): f"+ {one.split('+')[-1]}" for before, one in pairwise(variants)}
+names_of[variants[-2], variants[-3]] = "+ prototypes"
+names_of[variants[-1], variants[-2]] = "+ DTM"
+names_of[variants[-1], variants[0]] = "all parts together"
+map_of_effects = effects(every_rate, list(names_of), regions=regions)
+helped = {rates: [f"{names_of[cell.one, cell.before]} ({cell.region})" for cell in group.itertuples() if cell.verdict == "helps"]
+          for rates, group in map_of_effects.groupby("rates", sort=False)}
+for rates, found in helped.items():
+    print(textwrap.fill(f"helps, by the plan, {rates}: {', '.join(found) or 'no part in any region'}", 110, subsequent_indent="    "))
+
+# %% tags=["hide-input"]
+figures.show(figures.effect_map(map_of_effects, names=names_of),
+             alt="Map of effects: parts of DMAF-Net down, regions across, one block for each kind of missing rates")
 
 # %% [markdown]
 # An average over fifteen subsets may hide something: the parts were made for scans that are rare. So the same runs once
 # more, for each scan alone.
 
 # %%
-alone = parts[parts["subset"].isin(BRATS.modalities)]
-print("mean Dice over regions, cases and seeds, each scan alone\nmissing in training:",
-      ", ".join(f"{m} {rate:.0%}" for m, rate in parts_card["profile"]["rates"]["mr2468"].items()))
-print(alone.groupby(["variant", "subset"], sort=False)["value"].mean().unstack().loc[variants, list(BRATS.modalities)]
-      .round(3).to_string())
+alone = every_rate[every_rate["subset"].isin(BRATS.modalities)]
+for rates, group in alone.groupby("rates", sort=False):
+    missing_rates = parts_card["profile"]["rates"][rates]
+    print(f"{rates}, mean Dice over regions, cases and seeds, each scan alone; missing in training:",
+          ", ".join(f"{m} {rate:.0%}" for m, rate in missing_rates.items()) or "nothing")
+    print(group.groupby(["variant", "subset"], sort=False)["value"].mean().unstack()
+          .reindex(index=[v for v in variants if v in set(group["variant"])], columns=BRATS.modalities)
+          .rename_axis(index=None, columns=None).round(3).to_string())
 
 # %% [markdown]
 # The scan that is [missing](../docs/glossary.md#available-and-missing) most often, by itself: what do all the distillation terms together add to [attention](../docs/glossary.md#attention)?
 
 # %%
-rare = min(BRATS.modalities, key=lambda m: -parts_card["profile"]["rates"]["mr2468"][m])
-only = parts[parts["subset"] == rare]
+rare = "T2"  # in both tables
 print(f"{variants[-1]}, compared with {variants[1]}, where {rare} is all there is")
-for line in compare(of(only, variants[-1]), of(only, variants[1])).itertuples():
-    print("   ", verdict(line, seed_differences(variants[-1], variants[1], line.region, among=only)))
+distilled = effects(alone[alone["subset"] == rare], [(variants[-1], variants[1])], regions=regions)
+for cell in distilled.itertuples():
+    print(f"    {cell.rates:8s} {cell.region:4s} {cell.difference:+.3f} [{cell.low:+.3f}, {cell.high:+.3f}], {cell.seeds} "
+          f"seed(s): {cell.verdict}")
+
+# %% [markdown]
+# Is there anything left to teach? A **dedicated** network for one subset is the ceiling: it has seen that subset alone, in all 60 cases,
+# and has nothing else to learn ([its profile](profiles/experiments/dedicated.yaml)). Where the network that serves all subsets stands
+# there already, no distillation can help.
+
+# %%
+dedicated, _ = committed("dedicated")
+dedicated = dedicated[dedicated["metric"] == "dice"]
+own = dedicated[dedicated["subset"] == dedicated["rates"]].groupby(["subset", "region"])["value"].mean().unstack()[regions]
+ceiling = {"dedicated": own.mean(axis=1)}
+for rates, group in every_rate.groupby("rates", sort=False):
+    for variant in (variants[0], variants[1], variants[-1]):
+        if variant in set(group["variant"]):
+            ceiling[f"{variant}, {rates}"] = of(group, variant).groupby("subset")["value"].mean().reindex(own.index)
+ceiling = pd.DataFrame(ceiling).T.rename_axis(index=None, columns=None)
+print(f"mean Dice over regions, cases and seeds, by subset\n{ceiling.round(3).to_string()}")
 
 # %% tags=["check"]
 for run, curve in curves_of(parts_card).items():
     assert curve["step"].is_monotonic_increasing and curve["score"].between(0, 1).all(), run
+assert not (map_of_effects["verdict"].isin(["helps", "hurts"]) & (map_of_effects["seeds"] < 2)).any(), "one seed decides nothing"
 assert parts.groupby("variant")["case"].apply(lambda names: tuple(sorted(set(names)))).nunique() == 1, "the same cases"
 
 # %% [markdown]
@@ -614,7 +644,9 @@ full, mean = here.loc["+".join(BRATS.modalities)], here.loc[MEAN]
 print(f"mean Dice over {len(names)} unseen cases")
 for words, line in (("all four scans", full), (MEAN, mean)):
     print(f"    {words:18s}", ", ".join(f"{region} {value:.2f}" for region, value in line.items()))
-print(textwrap.fill(f"after 1500 steps these help, by the plan: {', '.join(helped) or 'none'}", 110))
+for rates, found in helped.items():
+    print(textwrap.fill(f"after 1500 steps these help, by the plan, {rates}: {', '.join(found) or 'none'}", 110,
+                        subsequent_indent="    "))
 
 # %% [markdown]
 # Very good with all scans, and for ET poor wherever T1ce is missing. How sure: the interval plots say which
