@@ -33,6 +33,16 @@ PUBLISHED = {
     "mr8825": "0b7f00d6ef23d32818faf54b3614ce60648f3519314b576a680a9a0caa4b5293",
     "mr8852": "e4b9cd78c1f09cc87d4dc46f6732c9de8efb096e86cc34ed680869406027625a",
 }
+# The later tables of the same authors were seen to be equal row by row; their bytes were not at hand, so these are the
+# hashes of what is written here: a change of the generator shows.
+LATER = {
+    "mr0000": "88a9105b34321c3ff060674427e2952b60eac5f774a37a1e82f495839929873e",
+    "mr2222": "e9dcbecbdb217171675dfac3fedc3a9e1e17356041b1606abfdc4dfc706239a9",
+    "mr4444": "8ce42ff9bf2f33b714be5aa791de4c50078bd083866b053b886285ac39113c03",
+    "mr6666": "8d4ed00fa0b322ee6872e67cdf64d00daf19cd8fd0ed877ce56a30838384791c",
+    "mr8888": "d436f7bf2b29b8a98dec3303c2746c29ace19805faba30536fd5bfeaf69ea21c",
+    "mr9999": "30fb76d0a7e7df5c90a7c58daadca105f5bf55faa6b8fce9984e5bfc805a992a",
+}
 
 
 def published_names():
@@ -45,10 +55,16 @@ def published_table(name):
     return missing_table(published_names(), published_rates(name), seed=PUBLISHED_SEED, method="published")
 
 
-@pytest.mark.parametrize("name", list(PUBLISHED))
+@pytest.mark.parametrize("name", [*PUBLISHED, *LATER])
 def test_the_published_tables_are_regenerated_byte_for_byte(name, tmp_path):
     write_table(tmp_path / "t.csv", published_table(name))
-    assert hashlib.sha256((tmp_path / "t.csv").read_bytes()).hexdigest() == PUBLISHED[name]
+    assert hashlib.sha256((tmp_path / "t.csv").read_bytes()).hexdigest() == {**PUBLISHED, **LATER}[name]
+
+
+def test_no_case_is_left_without_a_scan_so_high_nominal_rates_are_not_reached():
+    assert published_table("mr0000").to_numpy().all()
+    rates = realised_rates(published_table("mr9999"))
+    assert published_table("mr9999").any(axis=1).all() and rates.between(0.68, 0.73).all()
 
 
 @pytest.mark.parametrize("name", list(PUBLISHED))
