@@ -23,14 +23,15 @@ from dmaf_lite.evaluation.native import labelled_studies, score_studies
 from dmaf_lite.evaluation.predict import windows_of
 from dmaf_lite.evaluation.tables import markdown, subset_table
 from dmaf_lite.lessons.artifacts import data_folder
-from dmaf_lite.methods.weights import load_weights, shipped
+from dmaf_lite.methods.weights import load_weights, shipped, weights_file
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit status: 0, or 1 where a case failed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, help="a cohort or one study, with segmentations")
-    parser.add_argument("--weights", type=Path, help="a .safetensors file (default: those that come with the kit)")
+    parser.add_argument("--weights", type=Path, help="a .safetensors file, or the name of the kit's own (default: "
+                        "those for real scans)")
     parser.add_argument("--layout", default="brats2020", choices=sorted(LAYOUTS), help="how the files are named")
     parser.add_argument("--out", type=Path, required=True, help="folder for rows.parquet and table.md")
     parser.add_argument("--window", type=int, nargs=3, metavar="VOXELS", help="sides (default: as trained)")
@@ -42,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def work(args: argparse.Namespace) -> int:
     """Do what the command line asks; returns the exit status."""
-    weights = args.weights or shipped()
+    weights = weights_file(args.weights) if args.weights else shipped()
     net, card = load_weights(weights, choose_device(args.device))
     windows = replace(windows_of(card), mirror=args.mirror)
     if args.window:

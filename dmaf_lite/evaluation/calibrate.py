@@ -28,7 +28,7 @@ from dmaf_lite.evaluation.experience import experience_of, features
 from dmaf_lite.evaluation.fitting import fit, judge
 from dmaf_lite.evaluation.inference import WindowSettings
 from dmaf_lite.evaluation.predict import windows_of
-from dmaf_lite.methods.weights import load_weights, weights_digest
+from dmaf_lite.methods.weights import load_weights, weights_digest, weights_file
 from dmaf_lite.phantom.ready import PhantomSettings, ready_cohort
 
 SEED = 4000  # of the synthetic studies: no training of the kit uses it
@@ -93,7 +93,8 @@ def phantoms_for(card: Mapping[str, Any], count: int, folder: str | Path, *, ran
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``python -m dmaf_lite calibrate``."""
     parser.description = "Fit expected Dice, volumes and confidence of weights on studies that they have not seen."
-    parser.add_argument("--weights", type=Path, required=True, help="a .safetensors file with its card")
+    parser.add_argument("--weights", type=Path, required=True,
+                        help="a .safetensors file with its card, or the name of the kit's own")
     parser.add_argument("--out", type=Path, help="the JSON file; default: beside the weights, where predict looks")
     parser.add_argument("--cohort", type=Path, help="prepared cohort; default: synthetic studies, made for it")
     parser.add_argument("--cases", type=Path, help="text file with the cases, one a line; default: all of the cohort")
@@ -107,6 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run ``python -m dmaf_lite calibrate``."""
+    args.weights = weights_file(args.weights)
     net, card = load_weights(args.weights, choose_device(args.device))
     if args.cohort:
         cohort = Cohort(args.cohort)

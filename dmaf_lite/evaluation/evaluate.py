@@ -38,7 +38,7 @@ from dmaf_lite.evaluation.file_grid import Placed, check_prepared, label_on_file
 from dmaf_lite.evaluation.inference import WindowSettings, check_window, subset_probabilities
 from dmaf_lite.evaluation.metrics import DEFINITIONS, EMPTY, HD95, diagonal_mm
 from dmaf_lite.evaluation.scoring import score_case
-from dmaf_lite.methods.weights import load_weights, weights_digest
+from dmaf_lite.methods.weights import load_weights, weights_digest, weights_file
 from dmaf_lite.spec import SPECS
 
 if TYPE_CHECKING:
@@ -209,7 +209,8 @@ def _network_digest(net: nn.Module) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``python -m dmaf_lite evaluate``."""
     parser.description = "Score weights on prepared cases under every subset of modalities."
-    parser.add_argument("--weights", type=Path, required=True, help="weights.safetensors of a run")
+    parser.add_argument("--weights", type=Path, required=True,
+                        help="weights.safetensors of a run, or the name of the kit's own")
     parser.add_argument("--cohort", type=Path, required=True, help="folder of a prepared cohort")
     parser.add_argument("--cases", type=Path, help="text file with one case name a line; default: every case")
     parser.add_argument("--out", type=Path, required=True, help="folder for rows.parquet and table.md")
@@ -228,7 +229,7 @@ def main(args: argparse.Namespace) -> int:
     """Run ``python -m dmaf_lite evaluate``; 0, or 1 where a case failed."""
     from dmaf_lite.evaluation.tables import markdown, written_tables
 
-    net, card = load_weights(args.weights, choose_device(args.device))
+    net, card = load_weights(weights_file(args.weights), choose_device(args.device))
     cohort = Cohort(args.cohort)
     if card["spec"] != cohort.spec.name:
         raise ValueError(f"{args.weights} was trained on {card['spec']}, {args.cohort} holds {cohort.spec.name}; "

@@ -39,7 +39,7 @@ from dmaf_lite.evaluation.file_grid import SPACING_TOLERANCE, label_on_files, mm
 from dmaf_lite.evaluation.inference import WindowSettings, probabilities_and_weights
 from dmaf_lite.evaluation.metrics import volume_ml
 from dmaf_lite.evaluation.promise import calibration_of, promise
-from dmaf_lite.methods.weights import load_weights
+from dmaf_lite.methods.weights import load_weights, weights_file
 from dmaf_lite.spec import STACKS, DatasetSpec
 
 
@@ -310,7 +310,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--modality", action="append", default=[], metavar="NAME=FILE",
                         help="say which file is which scan, such as T1ce=post.nii.gz; wins over the file names; "
                              "for one study, may be given several times")
-    parser.add_argument("--weights", type=Path, required=True, help="a .safetensors file with its card")
+    parser.add_argument("--weights", type=Path, required=True,
+                        help="a .safetensors file with its card, or the name of the kit's own")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--layout", default="brats2020", choices=sorted(LAYOUTS),
                         help="decides the label values that are written (ET is 4 up to 2021, 3 from 2023); the scans "
@@ -334,6 +335,7 @@ def _named(args: argparse.Namespace) -> dict[str, Path]:
 
 def main(args: argparse.Namespace) -> int:
     """Run ``python -m dmaf_lite predict``; 0, or 1 where a study failed."""
+    args.weights = weights_file(args.weights)
     net, card = load_weights(args.weights, choose_device(args.device))
     windows = windows_of(card)
     if args.window is not None:

@@ -61,6 +61,16 @@ def shipped(name: str | None = None) -> Path:
                        "notebooks/profiles/train and data_scripts/ship_weights.py")
 
 
+def weights_file(name_or_file: str | Path) -> Path:
+    """The file of some weights: of the kit's own by their name (`NAMES`), of all others by their path.
+
+    Raises:
+        WeightsError: If the kit's own are not there.
+    """
+    name = str(name_or_file)
+    return shipped(name) if name in NAMES and not Path(name).is_file() else Path(name_or_file)
+
+
 def save_weights(path: str | Path, net: nn.Module, card: Mapping[str, Any]) -> Path:
     """Write the parameters and buffers of `net` with their card, atomically.
 
@@ -137,7 +147,8 @@ def _read(path: Path, *, with_tensors: bool = False) -> tuple[dict[str, Any], di
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise WeightsError(f"{path}: there is no such file; expected weights in .safetensors form")
+        raise WeightsError(f"{path}: there is no such file; expected weights in .safetensors form, or one of the kit's "
+                           f"own by name: {', '.join(NAMES)}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import nn
 
-from dmaf_lite.methods.weights import NAMES, load_weights, shipped, weights_digest
+from dmaf_lite.methods.weights import load_weights, weights_digest, weights_file
 from dmaf_lite.spec import DatasetSpec
 from dmaf_lite.training.train_settings import TrainSettings
 
@@ -47,7 +47,7 @@ class Start:
         Raises:
             WeightsError: If there are none, or they cannot be used.
         """
-        path = shipped(str(weights)) if str(weights) in NAMES else Path(weights)
+        path = weights_file(weights)
         net, card = load_weights(path)
         return cls(path.name, weights_digest(net), card, net)
 

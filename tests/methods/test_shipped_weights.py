@@ -1,6 +1,7 @@
 """The weights that come with the kit: small, described, and good on phantoms that they have not seen."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import nibabel as nib
@@ -9,13 +10,13 @@ import pandas as pd
 import pytest
 import torch
 
-from dmaf_lite.__main__ import main
+from dmaf_lite.__main__ import main, run
 from dmaf_lite.data.cohort import Cohort, prepare_cohort
 from dmaf_lite.evaluation.evaluate import EvaluationSettings, evaluate
 from dmaf_lite.evaluation.inference import WindowSettings
 from dmaf_lite.lessons.reproduced import committed_table
 from dmaf_lite.methods import weights
-from dmaf_lite.methods.weights import NAMES, PRETRAINED, WeightsError, load_weights, read_card, shipped
+from dmaf_lite.methods.weights import NAMES, PRETRAINED, WeightsError, load_weights, read_card, shipped, weights_file
 from dmaf_lite.phantom.brain import write_brain_cohort
 from dmaf_lite.spec import SPECS
 
@@ -73,6 +74,31 @@ def test_without_a_name_the_first_that_is_there(tmp_path, monkeypatch):
     assert shipped("dmaf_net_phantom").name == "dmaf_net_phantom.safetensors"
     with pytest.raises(WeightsError, match="dmaf_net_phantom"):
         shipped("dmaf_net")
+
+
+def test_weights_are_named_or_given_as_a_file(tmp_path, monkeypatch):
+    assert weights_file("dmaf_net_hearts") == shipped("dmaf_net_hearts")
+    assert weights_file(tmp_path / "dmaf_net_hearts") == tmp_path / "dmaf_net_hearts"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dmaf_net_hearts").touch()  # a file of that name is meant as the file
+    assert weights_file("dmaf_net_hearts") == Path("dmaf_net_hearts")
+    with pytest.raises(WeightsError, match="or one of the kit's own by name: dmaf_net_randomised"):
+        load_weights("dmaf_net_randomized")
+
+
+@pytest.mark.parametrize(("module", "words"), [
+    ("evaluation.predict", ["predict", "--out", "out", "study"]),
+    ("evaluation.evaluate", ["evaluate", "--cohort", "cohort", "--out", "out"]),
+    ("evaluation.calibrate", ["calibrate"]),
+])
+def test_every_command_takes_the_name_of_the_kits_own_weights(module, words, monkeypatch, tmp_path):
+    def caught(path, device="cpu"):
+        raise ValueError(f"asked for {Path(path).name}")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(import_module(f"dmaf_lite.{module}"), "load_weights", caught)
+    with pytest.raises(ValueError, match=r"asked for dmaf_net_phantom\.safetensors"):
+        run(words[0], [*words[1:], "--weights", "dmaf_net_phantom"])
 
 
 def test_dice_on_unseen_phantoms(unseen):

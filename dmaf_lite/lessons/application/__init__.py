@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="folder of a study, of a cohort, or of a training; without one, a synthetic study")
     parser.add_argument("--layout", choices=sorted(LAYOUTS),
                         help="which label values the segmentations have; default: what the names of the files tell")
-    parser.add_argument("--weights", type=Path, help="a .safetensors file with its card; default: the shipped weights")
+    parser.add_argument("--weights", type=Path, help="a .safetensors file with its card, or the name of the kit's own; "
+                        "default: those that fit the study")
     parser.add_argument("--export", type=Path, metavar="FILE.html",
                         help="write the study as one page that needs no Python, and end")
     parser.add_argument("--size", type=float, default=2.5, metavar="MB", help="largest size of that page")
@@ -40,6 +41,10 @@ def main(args: argparse.Namespace) -> int:
     if missing:
         raise ValueError(f"{missing[0]}: found no such folder; expected the folder of a study, a cohort or a training; "
                          "check the path")
+    if args.weights:
+        from dmaf_lite.methods.weights import weights_file
+
+        args.weights = weights_file(args.weights)
     if args.weights and not args.weights.is_file():
         raise ValueError(f"{args.weights}: found no such file; expected weights (.safetensors); check the path")
     if args.renew:
