@@ -41,9 +41,9 @@ def draw_slice(ax: Axes, plane: Plane, image: np.ndarray, index: int, *, label: 
         cut = plane.cut(label, index)
         ax.imshow(np.ma.masked_equal(cut, 0), vmin=0, vmax=len(CLASS_COLOURS) - 1, alpha=opacity,
                   cmap=ListedColormap(CLASS_COLOURS), aspect=plane.aspect)
-    if marks:
+    if marks:  # in the corners: at half height a letter lies on the head, or on its label
         for x, letter, align in ((0.02, SIDES[plane.name][0], "left"), (0.98, SIDES[plane.name][1], "right")):
-            ax.text(x, 0.5, letter, transform=ax.transAxes, color="white", ha=align, va="center", fontsize=9)
+            ax.text(x, 0.985, letter, transform=ax.transAxes, color="white", ha=align, va="top", fontsize=9)
     ax.set_axis_off()
     ax.set_facecolor("black")
 

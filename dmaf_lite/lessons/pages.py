@@ -49,7 +49,9 @@ def with_links(text: str, page: str, book: Set[str]) -> str:
         if place in book:
             return found[0]
         named = words.strip("`").rstrip("/") in (place, PurePosixPath(place).name)
-        return f"`{place}`" if named else f"{words} (`{place}`)"
+        if named:
+            return f"`{place}`"
+        return f"{words}: `{place}`" if text[:found.start()].endswith("(") else f"{words} (`{place}`)"
 
     return LINK.sub(lead, text)
 

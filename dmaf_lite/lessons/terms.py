@@ -14,7 +14,7 @@ from dmaf_lite.lessons.source import tags
 FORMS = {
     "study": r"stud(?:y|ies)",
     "modality": r"modalit(?:y|ies)",
-    "class": r"class(?:es)?",
+    "class": r"(?<!\*)class(?:es)?",  # the name of a button stands between stars
     "available and missing": r"(?<!\*)(?:missing|available)(?![- ](?:rate|edge|cell))",
     "missing rate": r"missing[- ]rates?",
     "attention": r"(?<!graph )attention",

@@ -64,6 +64,9 @@ print(f"torch {torch.__version__}, threads: {torch.get_num_threads()}; everythin
 # %% [markdown]
 # ## 1 · A batch in which scans are missing
 #
+# We begin with two studies: the first lacks one scan, the second lacks two. These letters are used from here on; the
+# [glossary](../docs/glossary.md#notation) lists them all.
+#
 # | symbol | meaning |
 # |---|---|
 # | $B, M, K$ | studies in the batch, modalities, classes |

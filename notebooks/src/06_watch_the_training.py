@@ -62,6 +62,9 @@ print(f"torch {torch.__version__}, threads: {torch.get_num_threads()}; everythin
 # %% [markdown]
 # ## 1 · The gap of a modality
 #
+# A modality lags if its distillation terms stay larger than those of the others. Its **gap** says by how much: it adds the
+# terms, each divided by the mean of that term over all modalities.
+#
 # | symbol | meaning |
 # |---|---|
 # | $L^m_{t,b}$ | distillation term $t$ of modality $m$ in study $b$ (lessons 04, 05) |
@@ -73,7 +76,7 @@ print(f"torch {torch.__version__}, threads: {torch.get_num_threads()}; everythin
 #
 # $$ d^m_b = \Big(\sum_t \frac{L^m_{t,b}}{s_t}\Big) \Big/ \Big(1 - \frac{1}{k_b}\Big) $$
 #
-# Dividing by $s_t$ makes the terms commensurate, and a loss that falls for everybody does not make anybody look advanced.
+# Dividing by $s_t$ brings all terms to one size, and when a loss falls for all modalities, none of them seems to be ahead.
 # The factor $1 - 1/k_b$ is there to be fair: the fused features contain $e^m$ itself with a weight of about $1/k_b$.
 
 # %%
@@ -245,6 +248,9 @@ torch.testing.assert_close(history.mean(1), torch.ones(300))
 
 # %% [markdown]
 # ## 5 · Slow down who is ahead
+#
+# The encoder of a modality that is ahead takes smaller steps. The factor depends on how far it is ahead, and $\alpha$ says
+# how strongly:
 #
 # $$ \gamma^m = 1 - \tanh\big(\alpha \max(0, -r^m)\big) $$
 #

@@ -76,6 +76,8 @@ print(f"torch {torch.__version__}, training on {device.type} in {choose_precisio
 # %% [markdown]
 # ## 1 · The whole objective
 #
+# Here is everything that the training wants: as a drawing, as an equation, and as a table.
+#
 # ![The objective: six terms in six colours and the places of the network where they take hold](figures/objective.svg)
 #
 # For one [study](../docs/glossary.md#study), with the symbols of the lessons before; then the mean over studies:

@@ -161,7 +161,7 @@ modalities
 # 1. Switch T1ce off. The rim (ET) is lost or guessed; *against all scans* paints what was lost and what was gained.
 # 2. T1ce alone: the core is there, the oedema frays.
 # 3. All but FLAIR: little is lost, since T2 shows the same water.
-# 4. Choose *weight of T1ce* in place of *[classes](../docs/glossary.md#class)*: where does the network lean on it? Then switch FLAIR off, and see in the
+# 4. Choose *weight of T1ce* in place of *classes*: where does the network lean on it? Then switch FLAIR off, and see in the
 #    bars who takes what FLAIR had, level by level.
 # 5. With one scan left, read *Which scan next?*: once with hindsight, once for a new patient, from the mean of test cases.
 
@@ -260,7 +260,7 @@ np.testing.assert_allclose(kept[0].mean_weights, full.mean_weights, atol=1e-3)  
 # %% [markdown]
 # ## 6 · Is it right where it is sure?
 #
-# The **confidence** is the probability of the class that won. Its map (*confidence* in place of *classes*) is low along
+# The **confidence** is the probability of the [class](../docs/glossary.md#class) that won. Its map (*confidence* in place of *classes*) is low along
 # borders, where two classes meet. But a network may be sure and wrong: only a comparison with a reference tells.
 
 # %%

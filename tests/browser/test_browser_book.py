@@ -155,6 +155,25 @@ def test_letters_of_a_formula_stand_on_the_line_of_the_words(browser: Browser, b
     assert sorted(apart)[len(apart) // 2] < 1.5, "most formulas of a line do not float above its words"
 
 
+def test_a_full_stop_stays_on_the_line_of_its_formula(browser: Browser, book: Path) -> None:
+    alone, joined = [], 0
+    for name in ("02_segment_with_what_is_there", "06_watch_the_training"):
+        open_page(browser, book / "notebooks" / f"{name}.html")
+        for width in (390, 905, 1440):
+            browser.page.set_viewport_size({"width": width, "height": 900})
+            alone += browser.page.evaluate("""() => [...document.querySelectorAll('main span.math.notranslate')]
+                .filter(e => /^[.,;:!?)]/.test(e.nextSibling?.data ?? '')).filter(e => {
+                  const sign = document.createRange()
+                  sign.setStart(e.nextSibling, 0)
+                  sign.setEnd(e.nextSibling, 1)
+                  const [place, formula] = [sign.getBoundingClientRect(), e.getBoundingClientRect()]
+                  return place.left < formula.left && place.top > formula.top
+                }).map(e => e.previousSibling?.data)""")
+        joined += browser.page.locator("main .unbroken").count()
+    browser.page.set_viewport_size({"width": 1250, "height": 1000})
+    assert alone == [] and joined > 10
+
+
 def test_pictures_keep_their_contrast_in_the_dark(browser: Browser, book: Path) -> None:
     open_page(browser, book / "notebooks" / "03_let_attention_choose.html")
     filters = browser.page.evaluate("""() => { document.documentElement.dataset.theme = 'dark'

@@ -88,6 +88,21 @@ def test_modalities_side_by_side(scans):
     assert len(fig.axes[0].images) == 1 and not fig.axes[2].images  # the missing one shows no scan
 
 
+def test_letters_of_the_sides_lie_beside_the_head():
+    x, y, z = np.ogrid[-1:1:40j, -1:1:50j, -1:1:36j]
+    head = (x**2 + y**2 + z**2 < 1).astype(np.float32)
+    fig = figures.show_planes(head, np.diag([-2.0, -2.0, 2.0, 1.0]), label=head.astype(np.uint8))
+    fig.canvas.draw()
+    for ax in fig.axes:
+        outside = np.asarray(ax.images[-1].get_array().mask)
+        assert {text.get_text() for text in ax.texts} in ({"R", "L"}, {"A", "P"})
+        for text in ax.texts:
+            box = ax.transData.inverted().transform(text.get_window_extent())
+            (left, right), (top, bottom) = np.sort(box, axis=0).T
+            under = outside[int(top + 0.5):int(bottom + 0.5) + 1, int(left + 0.5):int(right + 0.5) + 1]
+            assert under.size and under.all(), f"{text.get_text()} lies on the head"
+
+
 def test_three_planes_labels_and_maps(scans):
     images, label, affine = scans
     assert len(figures.show_planes(images["T1"], affine, label=label).axes) == 3

@@ -69,6 +69,7 @@ def test_links_lead_to_pages_or_are_named() -> None:
         "[a](../docs/more.md#b) [c](../index.md#d) e (`LICENSE`) [f](https://g.h) [i](02_x.ipynb)")
     assert with_links("[LICENSE](LICENSE), [notebooks/results](notebooks/results)", "README.md", book) == (
         "`LICENSE`, `notebooks/results`"), "a name is said once"
+    assert with_links("weights ([card](x/card.json), here)", "README.md", book) == "weights (card: `x/card.json`, here)"
 
 
 def test_a_displayed_formula_stands_by_itself() -> None:

@@ -67,7 +67,7 @@ def fusion(grid: int, depth: int, per_head: int, missing: str = "T1") -> Canvas:
     c.lines(728, bottom + 28, ["softmax over the scans,", "per channel and voxel"], css="quiet small")
     c.box(890, 200, 76, 64, colour=CORE, fill=CORE)
     c.math(928, 240, "f")
-    c.math(918, 300, "Σ_m A_m ⊙ e^m")
+    c.math(938, 300, "Σ_m A_m ⊙ e^m")  # right of the arrow from below
     c.math(245, bottom + 28, f"N = g^3 tokens, g = {grid}")
     c.text(60, bottom + 66, f"{missing} is missing: its tokens are set to 0 and its keys masked, so no token reads it "
            "and its weight is exactly 0.", css="ink small", anchor="start")
