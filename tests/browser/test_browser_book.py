@@ -204,6 +204,17 @@ def test_a_table_on_a_telephone_breaks_no_name(browser: Browser, book: Path) -> 
     assert broken == []
 
 
+def test_the_names_of_the_next_pages_are_whole_on_a_telephone(browser: Browser, book: Path) -> None:
+    browser.page.set_viewport_size({"width": 390, "height": 900})
+    cut = []
+    for page in pages_of(book):
+        browser.page.goto(page.as_uri(), wait_until="domcontentloaded")
+        cut += browser.page.evaluate("""() => [...document.querySelectorAll('.prev-next-area a')]
+            .filter(a => a.scrollWidth > a.clientWidth).map(a => a.textContent.trim())""")
+    browser.page.set_viewport_size({"width": 1250, "height": 1000})
+    assert cut == []
+
+
 def test_print_loses_no_code(browser: Browser, book: Path) -> None:
     place = browser.page
     place.goto((book / "notebooks" / "exercises" / "03_let_attention_choose.html").as_uri(), wait_until="load")
