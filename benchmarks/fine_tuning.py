@@ -1,15 +1,18 @@
 """What are a few labelled studies of one's own worth?  Dice after fine-tuning on 0, 1, 3, 5, 10, 30 of them.
 
-    python -m benchmarks.fine_tuning --work runs/fine_tuning [--steps 300] [--tested 8]
+    python -m benchmarks.fine_tuning --work runs/fine_tuning
 
 The group's own studies are synthetic phantoms of *another scanner*, the same for all of them: other contrast of every
-scan, thick slices, noise.  Each number of studies is tried with the shipped weights and from random numbers, with the
-same number of steps.  Finished runs are kept, so a second call goes on; the table is `docs/fine_tuning.csv`.
+scan, thick slices, noise.  Each number of studies is tried from both shipped weights and from random numbers, with the
+same number of steps.  Finished runs are kept, so a second call goes on.  Lesson 14 reads the table,
+`notebooks/results/fine_tuning.parquet`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+from datetime import date
 from pathlib import Path
 
 import nibabel as nib
@@ -20,7 +23,9 @@ from scipy import ndimage as ndi
 from torch import nn
 from tqdm.auto import tqdm
 
-from dmaf_lite.base.atomic import write_text
+from dmaf_lite.base.atomic import atomic_path, write_text
+from dmaf_lite.base.device import choose_device
+from dmaf_lite.base.provenance import commit, hardware
 from dmaf_lite.data.cohort import Cohort, prepare_cohort
 from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
@@ -34,6 +39,8 @@ from dmaf_lite.training.start import LEARNING_RATE, Start
 from dmaf_lite.training.train_settings import TrainSettings
 
 SIZES = (0, 1, 3, 5, 10, 30)
+NOTHING = "random numbers"
+STARTS = ("dmaf_net_randomised", "dmaf_net_phantom", NOTHING)
 SUBSETS = {"all": BRATS.modalities, **{name: (name,) for name in BRATS.modalities}}
 SEED = 4000  # of the studies: no training of the kit uses it
 # The other scanner: brightness to this power, so that tissues lie closer together or further apart.
@@ -74,37 +81,34 @@ def shifted_cohort(folder: Path, count: int, spacing: float = 3.0) -> Cohort:
 
 
 def scores(net: nn.Module, cohort: Cohort, names: list[str], window: tuple[int, ...]) -> pd.DataFrame:
-    """Mean Dice: one row a subset, one column a region."""
+    """Dice of each study, subset and region."""
     masks = np.array([BRATS.mask_of(names_of) for names_of in SUBSETS.values()])
     rows = []
     for name in names:
         images, truth = cohort.read(name)
         found = subset_probabilities(net, images, masks, settings=WindowSettings(window=window))
         for subset, label in zip(SUBSETS, found.argmax(1).cpu().numpy(), strict=True):
-            rows += [{"subset": subset, "region": region,
-                      "dice": dice(BRATS.region_mask(label, region), BRATS.region_mask(truth, region))}
+            rows += [{"case": name, "subset": subset, "region": region,
+                      "value": dice(BRATS.region_mask(label, region), BRATS.region_mask(truth, region))}
                      for region in BRATS.regions]
-    return pd.DataFrame(rows).groupby(["subset", "region"], sort=False)["dice"].mean().reset_index()
+    return pd.DataFrame(rows)
 
 
-def one(size: int, with_weights: bool, cohort: Cohort, own: list[str], tested: list[str], work: Path, steps: int
+def one(size: int, weights: str, cohort: Cohort, own: list[str], tested: list[str], work: Path, steps: int
         ) -> pd.DataFrame:
     """Rows of one point of the curve; a finished one is only read."""
-    kept = work / f"{'weights' if with_weights else 'nothing'}-{size}-{steps}.csv"
+    kept = work / f"{weights.replace(' ', '_')}-{size}-{steps}.csv"
     if kept.exists():
         return pd.read_csv(kept)
-    start = Start.of("dmaf_net_phantom")
+    start = None if weights == NOTHING else Start.of(weights)
     if size == 0:
         torch.manual_seed(0)
-        net = start.net if with_weights else build_network("dmaf_net", BRATS).eval()
+        net = start.net if start else build_network("dmaf_net", BRATS).eval()
     else:
-        settings = TrainSettings(steps=steps, lr=LEARNING_RATE if with_weights else 2e-3,
-                                 origin=start.digest if with_weights else "")
-        net = train(TrainingSet(cohort, own[:size]), work / kept.stem, settings,
-                    start=start if with_weights else None)
-    rows = scores(net, cohort, tested, tuple(start.card["window"]))
-    rows = rows.assign(cases=size, start="shipped weights" if with_weights else "random numbers", steps=steps,
-                       tested=len(tested))
+        settings = TrainSettings(steps=steps, lr=LEARNING_RATE if start else 2e-3, origin=start.digest if start else "")
+        net = train(TrainingSet(cohort, own[:size]), work / kept.stem, settings, start=start)
+    rows = scores(net, cohort, tested, TrainSettings().crop)
+    rows = rows.assign(own=size, start=weights)
     write_text(kept, rows.to_csv(index=False))
     return rows
 
@@ -115,16 +119,24 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for studies and runs; a second call goes on")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--tested", type=int, default=8, help="studies that nothing is trained on")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--start", choices=("weights", "nothing", "both"), default="both")
-    parser.add_argument("--out", type=Path, default=Path("docs/fine_tuning.csv"))
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of own studies")
+    parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS, help="where the trainings begin")
+    parser.add_argument("--out", type=Path, default=Path("notebooks/results"), help="folder for the table and its card")
     args = parser.parse_args()
-    load_weights(shipped("dmaf_net_phantom"))  # before hours of work
+    for name in args.starts:
+        if name != NOTHING:
+            load_weights(shipped(name))  # before hours of work
     cohort = shifted_cohort(args.work, max(SIZES) + args.tested)
     own, tested = cohort.names[: max(SIZES)], cohort.names[max(SIZES):][: args.tested]
-    starts = {"weights": [True], "nothing": [False], "both": [True, False]}[args.start]
-    rows = [one(size, start, cohort, own, tested, args.work, args.steps) for size in args.sizes for start in starts]
-    write_text(args.out, pd.concat(rows).round(4).to_csv(index=False))
+    rows = [one(size, start, cohort, own, tested, args.work, args.steps)
+            for size in args.sizes for start in args.starts]
+    with atomic_path(args.out / "fine_tuning.parquet") as partial:
+        pd.concat(rows, ignore_index=True).to_parquet(partial, index=False)
+    card = {"data": "brain phantoms of another scanner (synthetic)", "steps": args.steps, "tested": args.tested,
+            "learning_rate": {"weights": LEARNING_RATE, NOTHING: 2e-3}, "gamma": GAMMA, "thick_mm": THICK_MM,
+            "noise": NOISE, "hardware": hardware(choose_device("auto")), "torch": torch.__version__,
+            "commit": commit(), "date": date.today().isoformat()}
+    write_text(args.out / "fine_tuning.json", json.dumps(card, indent=1))
 
 
 if __name__ == "__main__":
