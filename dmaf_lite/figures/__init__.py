@@ -12,7 +12,7 @@ from dmaf_lite.figures.results import (
     subset_heatmap,
     training_curves,
 )
-from dmaf_lite.figures.scores import score_picture, validation_picture
+from dmaf_lite.figures.scores import own_cases_picture, score_picture, validation_picture
 from dmaf_lite.figures.style import CLASS_COLOURS, MODALITY_COLOURS, REGION_COLOURS, WIDTH, figure, png, show, style
 from dmaf_lite.figures.volumes import (
     class_legend,
@@ -24,9 +24,9 @@ from dmaf_lite.figures.volumes import (
     show_regions,
 )
 
-__all__ = ["CLASS_COLOURS", "MODALITY_COLOURS", "REGION_COLOURS", "WIDTH", "attention_picture",
-           "availability_picture", "class_colours", "class_legend", "draw_slice", "effect_map", "explored_planes",
-           "explored_subset", "explored_training", "figure", "hero_picture", "interval_plot", "methods_heatmap",
-           "modality_curves", "png", "reliability_picture", "score_picture", "show", "show_labels", "show_maps",
+__all__ = ["CLASS_COLOURS", "MODALITY_COLOURS", "REGION_COLOURS", "WIDTH", "attention_picture", "availability_picture",
+           "class_colours", "class_legend", "draw_slice", "effect_map", "explored_planes", "explored_subset",
+           "explored_training", "figure", "hero_picture", "interval_plot", "methods_heatmap", "modality_curves",
+           "own_cases_picture", "png", "reliability_picture", "score_picture", "show", "show_labels", "show_maps",
            "show_modalities", "show_planes", "show_regions", "style", "subset_heatmap", "training_curves",
            "validation_picture"]

@@ -58,3 +58,25 @@ def validation_picture(curves: Mapping[str, pd.DataFrame], *, unit: str = "mean 
     if curves:
         ax.legend(fontsize=7, ncols=2)
     return fig
+
+
+@figure
+def own_cases_picture(table: pd.DataFrame, *, unit: str = "mean Dice") -> Figure:
+    """Dice against the number of one's own cases, one line for each start, intervals over the tested cases.
+
+    Args:
+        table: Columns start, own (number of cases), mean, low, high.
+        unit: Name of the number.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.2))
+    sizes = sorted(set(table["own"]))
+    for number, (start, line) in enumerate(table.groupby("start", sort=False)):
+        places = [sizes.index(own) + 0.06 * number for own in line["own"]]
+        spread = [line["mean"] - line["low"], line["high"] - line["mean"]]
+        ax.errorbar(places, line["mean"], yerr=spread, fmt="o-", label=start, lw=1.4, ms=4, capsize=2)
+    ax.set_xticks(range(len(sizes)), list(map(str, sizes)))
+    ax.set(xlabel="labelled cases of one's own", ylabel=unit, ylim=(0, 1))
+    ax.legend()
+    return fig

@@ -48,6 +48,7 @@ from dmaf_lite.data.volume import resample
 from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
 from dmaf_lite.evaluation.metrics import dice
 from dmaf_lite.evaluation.native import labelled_studies, score_studies
+from dmaf_lite.evaluation.statistics import bootstrap_interval
 from dmaf_lite.evaluation.tables import MEAN, subset_table
 from dmaf_lite.lessons.exercises import lesson_14 as exercises
 from dmaf_lite.lessons.parameters import check_parameters
@@ -368,6 +369,53 @@ else:
 # One case proves nothing, and a few prove little. What the answer looks like over more of them stands in the card of the
 # weights and in the report of the run that made them, always with the number of cases.
 #
+# ## 9 · A few cases of your own
+#
+# What a group does first that has five labelled patients: start from weights that are there and train them on. The command is
+# `python -m dmaf_lite train --from dmaf_net_randomised --cohort PREPARED --out RUN`; it takes a smaller learning rate, and
+# `--freeze encoders` keeps parts as they are. What is it worth? Synthetic [studies](../docs/glossary.md#study) of *another scanner* (other contrast,
+# slices of 6 mm, noise), 0 to 30 of them to train on, and others to test on; every training has the same number of steps
+# (`python -m benchmarks.fine_tuning`).
+
+# %%
+few = pd.read_parquet(Path("results", "fine_tuning.parquet"))
+few_card = json.loads(Path("results", "fine_tuning.json").read_text(encoding="utf-8"))
+print(f"{few_card['data']}; {few_card['steps']} steps a training, {few_card['tested']} tested studies; "
+      f"{few_card['date']}, {few_card['hardware']}")
+
+
+def curve(rows):
+    """Mean Dice over regions by start and number of own cases, with its interval over the tested studies."""
+    per_case = rows.groupby(["start", "own", "case"], sort=False)["value"].mean()
+    lines = [(start, own, values.mean(), *bootstrap_interval(values.to_numpy()))
+             for (start, own), values in per_case.groupby(level=["start", "own"], sort=False)]
+    return pd.DataFrame(lines, columns=["start", "own", "mean", "low", "high"])
+
+
+for words, subsets_of in {"all four scans": ["all"], "one scan alone, mean of the four": list(BRATS.modalities)}.items():
+    table = curve(few[few["subset"].isin(subsets_of)])
+    cells = table.assign(text=[f"{c.mean:.2f} [{c.low:.2f}, {c.high:.2f}]" for c in table.itertuples(index=False)])
+    print(f"\n{words}\n{cells.pivot(index='own', columns='start', values='text').to_string()}")
+
+# %% tags=["hide-input"]
+figures.show(figures.own_cases_picture(curve(few[few["subset"] == "all"]), unit="mean Dice, all four scans (synthetic)"),
+             alt="Dice against the number of own cases: from shipped weights high at once, from random numbers slowly rising")
+
+# %%
+means = curve(few[few["subset"] == "all"]).set_index(["start", "own"])["mean"]
+NOTHING = "random numbers"
+for start in dict.fromkeys(few["start"]):
+    if start != NOTHING:
+        level = [own for own, value in means[NOTHING].items() if value >= means[start][0]]
+        print(f"{start}, none of one's own: {means[start][0]:.2f}; from {NOTHING} that takes "
+              f"{f'{level[0]} own cases' if level else 'more than the 30 cases that were tried'}")
+
+# %% tags=["check"]
+counts = few.groupby(["start", "own"])["case"].nunique()
+assert counts.eq(few_card["tested"]).all() and {0, 5, 30} <= set(few["own"]), "every point is over the same studies"
+assert means[NOTHING][30] > means[NOTHING][1] > means[NOTHING][0], "more cases of one's own help who starts from nothing"
+
+# %% [markdown]
 # ## The answer
 
 # %% tags=["hide-input"]
