@@ -13,7 +13,8 @@ import shutil
 import textwrap
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -74,13 +75,14 @@ def load_or_make(name: str, recipe: Recipe, config: Mapping[str, Any], *, needs:
         "recipe": _recipe_digest(recipe),
         "needs": {need.name: content_of(need) for need in needs},
     }
-    reason = _why_not(folder, wanted)
+    with _makes_alone(folder) if _why_not(folder, wanted) is not None else nullcontext():
+        reason = _why_not(folder, wanted)  # another process may have made it while this one waited
+        seconds = 0.0 if reason is None else _make(folder, recipe, config, needs, wanted)
     if reason is None:
         manifest = _manifest(folder)
         print(f"{name}: reused, made {manifest['date'][:16].replace('T', ' ')} by {manifest['by']} "
               f"in {manifest['seconds']:.0f} s")
     else:
-        seconds = _make(folder, recipe, config, needs, wanted)
         print(f"{name}: made in {seconds:.0f} s" + (f" (again: {reason})" if reason else ""))
     _log(name, folder)
     return folder
@@ -97,6 +99,16 @@ def content_of(folder: Path) -> str:
         raise FileNotFoundError(f"{folder.name} is not a finished artefact: no readable {MANIFEST} in it. "
                                 "Pass a folder that load_or_make returned.")
     return digest({key: manifest[key] for key in ("config", "recipe", "needs", "files")})
+
+
+@contextmanager
+def _makes_alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of an artefact: whoever wants the same one meanwhile waits. It is free when its process ends."""
+    from filelock import FileLock
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        yield
 
 
 def _plain(name: str, config: Mapping[str, Any]) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from dmaf_lite.lessons.check import check, check_names
 from dmaf_lite.lessons.execute import OWN, Outcome, artifact_root, run_lessons
+from dmaf_lite.lessons.lanes import lanes_that_fit
 from dmaf_lite.lessons.profiles import DEFAULT, given_parameters, read_profile
 from dmaf_lite.lessons.publish import expected_seconds, publish, refresh
 from dmaf_lite.lessons.source import Lesson, Workspace
@@ -36,6 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                                 + ("; default the published notebooks" if name == "book" else ""))
         if name in ("reproduce", "build", "run", "book"):
             action.add_argument("--force", action="store_true", help="although nothing has changed")
+        if name in ("reproduce", "run"):
+            action.add_argument("--lanes", type=int, choices=range(1, 9), metavar="N",
+                                default=lanes_that_fit() if name == "reproduce" else 1,
+                                help="lessons side by side, each with its share of the threads; default %(default)s")
         if name == "run":
             action.add_argument("-p", dest="given", action="append", default=[], metavar="NAME=VALUE",
                                 help="a parameter of the chosen lessons, such as steps=40; the run lies in build/own/")
@@ -71,7 +76,7 @@ def main(args: argparse.Namespace) -> int:
         return _check(workspace, lessons)
     profile = getattr(args, "profile", DEFAULT)
     outcomes = _run(workspace, lessons, profile, alone=getattr(args, "alone", False), force=args.force,
-                    parameters=given_parameters(lessons, getattr(args, "given", [])))
+                    lanes=getattr(args, "lanes", 1), parameters=given_parameters(lessons, getattr(args, "given", [])))
     if args.action == "build":
         from dmaf_lite.lessons.reproduced import keep_rows
 
@@ -102,17 +107,18 @@ def _book(workspace: Workspace, profile: str | None, *, force: bool) -> int:
 
 
 def _run(workspace: Workspace, lessons: Sequence[Lesson], profile: str, *, alone: bool, force: bool,
-         parameters: Mapping[str, Mapping[str, Any]]) -> list[Outcome]:
+         lanes: int, parameters: Mapping[str, Mapping[str, Any]]) -> list[Outcome]:
     outcomes: list[Outcome] = []
-    clock = Clock([expected_seconds(workspace, lesson) for lesson in lessons])
+    clock = Clock({lesson.stem: expected_seconds(workspace, lesson) for lesson in lessons}, lanes)
 
     def begins(number: int, lesson: Lesson) -> None:
-        print(f"{number:2d} of {len(lessons)}  {lesson.stem}{clock.left(number - 1)}", flush=True)
+        print(f"{number:2d} of {len(lessons)}  {lesson.stem}{clock.left()}", flush=True)
 
     for outcome in run_lessons(workspace, lessons, profile, alone=alone, force=force, parameters=parameters,
-                               begins=begins):
-        clock.done(outcome.seconds if outcome.state == "ran" else None)
+                               begins=begins, lanes=lanes):
+        clock.done(outcome.lesson.stem, outcome.seconds if outcome.state == "ran" else None)
         words = {"ran": f"{outcome.seconds:6.1f} s", "current": " current", "failed": "  FAILED"}[outcome.state]
+        words += f"  {outcome.lesson.stem}" if lanes > 1 else ""  # which of those that run
         print(f"          {words}" + (f"\n          {outcome.error}" if outcome.error else ""), flush=True)
         outcomes.append(outcome)
     failed = [outcome.lesson.stem for outcome in outcomes if outcome.state == "failed"]
@@ -128,27 +134,27 @@ class Clock:
     """How long the lessons still take: what the published runs took, as fast as this machine has been so far.
 
     Args:
-        expected: Seconds of each lesson, None where it has no published run.
+        expected: Seconds of each lesson by its name, None where it has no published run.
+        lanes: How many run side by side.
     """
 
-    def __init__(self, expected: Sequence[float | None]) -> None:
-        self.expected = expected
+    def __init__(self, expected: Mapping[str, float | None], lanes: int = 1) -> None:
+        self.waiting = dict(expected)
+        self.lanes = lanes
         self.ran: list[tuple[float, float]] = []  # expected, taken
-        self.seen = 0
 
-    def done(self, seconds: float | None) -> None:
-        """One more lesson has ended; None if it did not run."""
-        expected = self.expected[self.seen]
-        self.seen += 1
+    def done(self, name: str, seconds: float | None) -> None:
+        """A lesson has ended; None if it did not run."""
+        expected = self.waiting.pop(name)
         if seconds is not None and expected:
             self.ran.append((expected, seconds))
 
-    def left(self, number: int) -> str:
-        """Words about the time left before lesson `number` (from 0); empty where nothing is known."""
-        known = [seconds for seconds in self.expected[number:] if seconds]
+    def left(self) -> str:
+        """Words about the time that the lessons without an end still take; empty where nothing is known."""
+        known = [seconds for seconds in self.waiting.values() if seconds]
         if not known or not self.ran:
             return ""
-        pace = sum(taken for _, taken in self.ran) / sum(expected for expected, _ in self.ran)
+        pace = sum(taken for _, taken in self.ran) / sum(expected for expected, _ in self.ran) / self.lanes
         minutes = sum(known) * pace / 60
         return f"   about {minutes:.0f} min left" if minutes >= 1 else "   less than a minute left"
 

@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -25,6 +27,7 @@ from nbformat import NotebookNode
 from dmaf_lite.base.atomic import write_text
 from dmaf_lite.lessons.artifacts import content_of
 from dmaf_lite.lessons.fingerprint import code_digest, digest, imported
+from dmaf_lite.lessons.lanes import lane_pool, next_place, threads_of
 from dmaf_lite.lessons.profiles import DEFAULT, read_profile
 from dmaf_lite.lessons.source import KERNELSPEC, Lesson, Workspace, build_notebook, tags
 
@@ -60,7 +63,7 @@ def artifact_root(workspace: Workspace, profile: str) -> Path:
 
 def run_lessons(workspace: Workspace, lessons: Sequence[Lesson], profile: str = DEFAULT, *,
                 alone: bool = False, force: bool = False, parameters: Mapping[str, Mapping[str, Any]] | None = None,
-                begins: Callable[[int, Lesson], None] | None = None) -> Iterator[Outcome]:
+                begins: Callable[[int, Lesson], None] | None = None, lanes: int = 1) -> Iterator[Outcome]:
     """Run lessons in order; a failing one does not stop the others.
 
     Args:
@@ -71,38 +74,76 @@ def run_lessons(workspace: Workspace, lessons: Sequence[Lesson], profile: str = 
         force: Run lessons whose result is current, too.
         parameters: Lesson stem -> values that go over those of the profile; such a run lies in ``build/own/``.
         begins: Called with the number, from 1, and the lesson before it is looked at.
+        lanes: How many run side by side, each with its share of the threads; outcomes then come as lessons end.
     """
     overrides = read_profile(workspace, profile)
     for stem, values in (parameters or {}).items():
         overrides[stem] = {**overrides[stem], **values}
-    for number, lesson in enumerate(lessons, start=1):
-        if begins:
-            begins(number, lesson)
-        out = output_path(workspace, lesson, OWN if (parameters or {}).get(lesson.stem) else profile)
-        artifacts = artifact_root(workspace, profile)
-        stamp = lesson_hash(lesson, overrides[lesson.stem])
-        if not (alone or force) and is_current(out, stamp, artifacts):
-            yield Outcome(lesson, "current", nbformat.read(out, 4).metadata.dmaf.seconds)
-            continue
-        start = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="dmaf-alone-") as empty:
-            where = Path(empty) if alone else artifacts
-            try:
-                notebook = execute(workspace, lesson, overrides[lesson.stem], where, out)
-            except Exception as error:  # whatever a lesson raises is reported, and the next one runs
-                yield Outcome(lesson, "failed", time.monotonic() - start, _describe(error))
+    artifacts = artifact_root(workspace, profile)
+    outs = {lesson.stem: output_path(workspace, lesson, OWN if (parameters or {}).get(lesson.stem) else profile)
+            for lesson in lessons}
+    waiting = [(number, lesson, frozenset() if alone else known_artifacts(workspace, lesson, outs[lesson.stem]))
+               for number, lesson in enumerate(lessons, start=1)]
+    running: dict[Future[tuple[str, float, str]], tuple[Lesson, frozenset[str]]] = {}
+    settled: set[str] = set()
+    with lane_pool(lanes) as pool:
+        while waiting or running:
+            place = None if len(running) == lanes else next_place(
+                [uses for *_, uses in waiting], [uses for _, uses in running.values()], settled)
+            if place is None:
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    lesson, uses = running.pop(done)
+                    settled |= uses
+                    yield Outcome(lesson, *_result(done))
                 continue
-        seconds = round(time.monotonic() - start, 1)
-        notebook.metadata["dmaf"].update(
-            profile=profile, date=date.today().isoformat(), seconds=seconds, hash=stamp,
-            versions={"python": platform.python_version(), **{p: version(p) for p in ("torch", "monai", "numpy")}},
-        )
-        write_notebook(out, notebook)
-        yield Outcome(lesson, "ran", seconds)
+            number, lesson, uses = waiting.pop(place)
+            if begins:
+                begins(number, lesson)
+            out = outs[lesson.stem]
+            stamp = lesson_hash(lesson, overrides[lesson.stem])
+            if not (alone or force) and is_current(out, stamp, artifacts):
+                settled |= uses
+                yield Outcome(lesson, "current", nbformat.read(out, 4).metadata.dmaf.seconds)
+                continue
+            running[pool.submit(run_one, workspace, Lesson(lesson.path), overrides[lesson.stem], profile,
+                                None if alone else artifacts, out, stamp, lanes)] = lesson, uses
+
+
+def run_one(workspace: Workspace, lesson: Lesson, overrides: dict[str, Any], profile: str, artifacts: Path | None,
+            out: Path, stamp: str, lanes: int = 1) -> tuple[str, float, str]:
+    """Execute and stamp one lesson: state, seconds, error; ``artifacts`` None gives it an empty folder of its own."""
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="dmaf-alone-") as empty:
+        try:
+            notebook = execute(workspace, lesson, overrides, artifacts or Path(empty), out, lanes)
+        except Exception as error:  # whatever a lesson raises is reported, and the next one runs
+            return "failed", time.monotonic() - start, _describe(error)
+    seconds = round(time.monotonic() - start, 1)
+    notebook.metadata["dmaf"].update(
+        profile=profile, date=date.today().isoformat(), seconds=seconds, hash=stamp,
+        versions={"python": platform.python_version(), **{p: version(p) for p in ("torch", "monai", "numpy")}},
+    )
+    write_notebook(out, notebook)
+    return "ran", seconds, ""
+
+
+def _result(done: Future[tuple[str, float, str]]) -> tuple[str, float, str]:
+    try:
+        return done.result()
+    except BrokenProcessPool:
+        return "failed", 0.0, "the process that ran it died, perhaps for want of memory; run again with --lanes 1"
+
+
+def known_artifacts(workspace: Workspace, lesson: Lesson, out: Path) -> frozenset[str]:
+    """Names of the artefacts that a lesson used when it ran last, here or when it was published."""
+    for path in (out, workspace.notebooks / f"{lesson.stem}.ipynb"):
+        if path.is_file():
+            return frozenset(nbformat.read(path, 4).metadata.get("dmaf", {}).get("artifacts", {}))
+    return frozenset()
 
 
 def execute(workspace: Workspace, lesson: Lesson, overrides: dict[str, Any], artifacts: Path,
-            out: Path) -> NotebookNode:
+            out: Path, lanes: int = 1) -> NotebookNode:
     """One papermill run, ``<name>.running.ipynb`` meanwhile; on failure ``<name>.failed.ipynb`` stays."""
     import papermill
 
@@ -110,10 +151,10 @@ def execute(workspace: Workspace, lesson: Lesson, overrides: dict[str, Any], art
     running, failed = out.with_suffix(".running.ipynb"), out.with_suffix(".failed.ipynb")
     failed.unlink(missing_ok=True)
     notebook = build_notebook(lesson, workspace.lessons())
-    with _surroundings(workspace, lesson, overrides.get("profile", DEFAULT), artifacts) as log:
+    with _surroundings(workspace, lesson, overrides.get("profile", DEFAULT), artifacts, lanes) as log:
         try:
             papermill.execute_notebook(notebook, running, overrides, kernel_name="python3", cwd=workspace.notebooks,
-                                       progress_bar=sys.stderr.isatty())
+                                       progress_bar=lanes == 1 and sys.stderr.isatty())
         finally:
             if running.exists():
                 os.replace(running, failed)
@@ -198,7 +239,7 @@ def _describe(error: Exception) -> str:
 
 
 @contextmanager
-def _surroundings(workspace: Workspace, lesson: Lesson, profile: str, artifacts: Path) -> Iterator[Path]:
+def _surroundings(workspace: Workspace, lesson: Lesson, profile: str, artifacts: Path, lanes: int) -> Iterator[Path]:
     """The environment of a lesson's kernel: this interpreter, this checkout, these artefacts, nothing moving."""
     folder = Path(tempfile.mkdtemp(prefix="dmaf-kernel-"))
     # A kernel spec of the user's own may be called python3 as well; JUPYTER_PATH is looked at before it.
@@ -219,6 +260,8 @@ def _surroundings(workspace: Workspace, lesson: Lesson, profile: str, artifacts:
         "DMAF_ARTIFACTS": str(artifacts),
         "DMAF_ARTIFACT_LOG": str(log),
     }
+    if lanes > 1 and "OMP_NUM_THREADS" not in os.environ:
+        wanted["OMP_NUM_THREADS"] = str(threads_of(lanes))
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

@@ -6,6 +6,7 @@ import ast
 import functools
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,19 @@ def test_made_once_then_reused_and_said_so(capsys: pytest.CaptureFixture[str]) -
     assert "made in" in made and "reused" in reused
 
 
+def write_slowly(folder: Path, config: dict) -> None:
+    CALLS.append(folder.name)
+    time.sleep(0.3)
+    (folder / "n.txt").write_text("n")
+
+
+def test_two_that_want_the_same_make_it_once(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(lambda _: load_or_make("a", write_slowly, {}), range(2))
+    assert one == two and (one / "n.txt").is_file() and len(CALLS) == 1
+    assert sorted(line.split()[1] for line in capsys.readouterr().out.splitlines()) == ["made", "reused,"]
+
+
 @pytest.mark.parametrize(("change", "words"), [
     (lambda folder: load_or_make("a", write_number, {"n": 2}), "n was 1, is 2"),
     (lambda folder: load_or_make("a", write_number, {"n": 1, "m": 0}), "m was None, is 0"),
@@ -76,7 +90,7 @@ def test_a_recipe_that_fails_leaves_nothing_and_keeps_what_was(root: Path) -> No
     load_or_make("a", write_another, {})
     with pytest.raises(RuntimeError, match="no"):
         load_or_make("a", fail, {})
-    assert [p.name for p in root.iterdir()] == ["a"] and (root / "a" / "n.txt").read_text() == "other"
+    assert {p.name for p in root.iterdir()} == {"a", ".a.lock"} and (root / "a" / "n.txt").read_text() == "other"
 
 
 def test_what_a_killed_recipe_left_goes_with_the_next_one(root: Path) -> None:

@@ -68,10 +68,12 @@ def test_the_last_words_say_where_the_runs_lie(lesson: Lesson, monkeypatch: pyte
 
 
 def test_the_clock_knows_the_pace_of_this_machine() -> None:
-    clock = Clock([60.0, 60.0, None, 120.0])
-    assert clock.left(0) == "", "nothing has run yet"
-    clock.done(120.0)  # twice as slow as published
-    assert "about 6 min left" in clock.left(1)
-    clock.done(None)  # was current
-    clock.done(5.0)  # has no published run: says nothing about the pace
-    assert "about 4 min left" in clock.left(3)
+    clock, two = (Clock({"a": 60.0, "b": 60.0, "c": None, "d": 120.0}, lanes) for lanes in (1, 2))
+    assert clock.left() == "", "nothing has run yet"
+    clock.done("a", 120.0)  # twice as slow as published
+    assert "about 6 min left" in clock.left()
+    clock.done("b", None)  # was current
+    clock.done("c", 5.0)  # has no published run: says nothing about the pace
+    assert "about 4 min left" in clock.left()
+    two.done("b", 120.0)
+    assert "about 3 min left" in two.left(), "two at a time"
