@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from dmaf_lite.data.turning import NO_TURN
 from dmaf_lite.data.volume import Box, overlap, paste
 from dmaf_lite.spec import DatasetSpec
 
+WILL_NEED = getattr(mmap, "MADV_WILLNEED", None)  # not on Windows
 AGAIN = "prepare the cohort again with data_scripts/prepare_cohort.py"
 
 
@@ -99,13 +102,17 @@ class StoredCase:
         start = (0, 0, 0) if start is None else tuple(int(s) for s in start)
         size = tuple(n - s for n, s in zip(shape, start, strict=True)) if size is None else tuple(size)
         inside, within = overlap(start, size, shape)
+        stored = {m: self._mapped(self.spec.modalities[m]) for m in np.flatnonzero(wanted)}
+        truth = self._mapped("label") if self.meta["labelled"] else None
+        for array in [*stored.values(), *([] if truth is None else [truth])]:
+            ask_for(array, inside[0])
         images = np.zeros((self.spec.M, *size), np.float32)
-        for m in np.flatnonzero(wanted):
-            images[m][within] = self._mapped(self.spec.modalities[m])[inside]
+        for m, array in stored.items():
+            images[m][within] = array[inside]
         label = None
-        if self.meta["labelled"]:
+        if truth is not None:
             label = np.zeros(size, np.uint8)
-            label[within] = self._mapped("label")[inside]
+            label[within] = truth[inside]
         return images, label
 
     def _mapped(self, what: str) -> np.ndarray:
@@ -157,3 +164,21 @@ class StoredCase:
         """Put a label map (D, H, W) back on the grid of the files, 0 outside the box."""
         return to_original(label, box=self.box, grid_shape=self.grid_shape, original_shape=self.original_shape,
                            turn=self.meta["turn"])
+
+
+def ask_for(array: np.ndarray, planes: slice) -> None:
+    """Tell the system which planes of a memory-mapped array (D, H, W) are read next; it then begins to load them.
+
+    A crop is many short rows. Without a word each is waited for by itself, so that one from a cold disk took longer
+    than the whole file.
+    """
+    pages = array.base
+    told = WILL_NEED is not None and isinstance(pages, mmap.mmap) and array.flags.c_contiguous
+    if not told or planes.stop <= planes.start:
+        return
+    before = len(pages) - array.nbytes  # the file's header
+    start = before + planes.start * array.strides[0]
+    start -= start % mmap.PAGESIZE
+    stop = before + planes.stop * array.strides[0]
+    with suppress(OSError):  # a disk that takes no advice is read all the same
+        pages.madvise(WILL_NEED, start, stop - start)

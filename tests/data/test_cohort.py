@@ -1,6 +1,7 @@
 """A prepared cohort: what is known about a case, and crops that are read by themselves."""
 
 import json
+import mmap
 import pickle
 import shutil
 import time
@@ -14,6 +15,7 @@ from tiny import tiny_images
 
 from dmaf_lite.data.case import CaseError, load_case, normalise_case
 from dmaf_lite.data.cohort import LAYOUTS, Cohort, files_in_folder, prepare_cohort
+from dmaf_lite.data.stored_case import ask_for
 
 FULL, HALF = "BraTS20_Training_002", "BraTS20_Training_004"
 
@@ -97,6 +99,40 @@ def test_a_crop_is_read_without_reading_the_case(tmp_path):
         cohort.read("x", (10 * i, 90, 80), (32, 32, 32))
         times.append(time.perf_counter() - start)
     assert min(times) < 0.02, "a 32^3 crop takes well under 5 ms on an idle machine"
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_WILLNEED"), reason="this system takes no advice")
+def test_the_planes_of_a_crop_are_asked_for_before_they_are_read(tmp_path):
+    told = []
+
+    class Pages(mmap.mmap):
+        def madvise(self, option, start, length):
+            told.append((option, start, start + length))
+
+    plane, path = 64 * 64 * 4, tmp_path / "a.npy"
+    np.save(path, np.zeros((12, 64, 64), np.float32))
+    with path.open("rb") as file:
+        pages = Pages(file.fileno(), 0, access=mmap.ACCESS_READ)
+    array = np.ndarray((12, 64, 64), np.float32, buffer=pages, offset=len(pages) - 12 * plane)
+    for first, last in ((2, 5), (0, 12), (7, 7), (12, 12)):
+        ask_for(array, slice(first, last))
+    header = len(pages) - 12 * plane
+    assert [(option, stop) for option, _, stop in told] == [(mmap.MADV_WILLNEED, header + n * plane) for n in (5, 12)]
+    assert all(start % mmap.PAGESIZE == 0 and 0 <= header + n * plane - start < mmap.PAGESIZE
+               for (_, start, _), n in zip(told, (2, 0), strict=True))
+    ask_for(np.zeros((3, 3, 3)), slice(0, 2))
+    ask_for(np.ndarray(array.shape, np.float32, buffer=pages, offset=header, order="F"), slice(0, 2))
+    assert len(told) == 2, "in memory already; planes that do not lie together"
+
+
+def test_reading_asks_for_the_crop_of_what_is_read(tiny_cohort, monkeypatch):
+    asked = []
+    monkeypatch.setattr("dmaf_lite.data.stored_case.ask_for", lambda array, planes: asked.append((array.dtype, planes)))
+    name = next(n for n in tiny_cohort.names if tiny_cohort.meta(n)["labelled"] and tiny_cohort.available(n).sum() > 1)
+    one = np.zeros_like(tiny_cohort.available(name))
+    one[np.flatnonzero(tiny_cohort.available(name))[0]] = True
+    tiny_cohort.read(name, (1, 0, 0), (2, 3, 3), one)
+    assert asked == [(np.float32, slice(1, 3)), (np.uint8, slice(1, 3))]
 
 
 def test_modalities_that_are_not_asked_for_are_not_opened(tmp_path):
