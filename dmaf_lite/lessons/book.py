@@ -64,10 +64,10 @@ def made_from(workspace: Workspace, profile: str | None = None) -> str:
     root = workspace.root
     read = [root / "README.md", workspace.notebooks, root / "docs", root / "dmaf_lite" / "lessons" / "application"]
     if profile:
-        read += [workspace.build / profile, artifact_root(workspace, profile) / SUBSET_ROWS]
-    out = (workspace.build / profile if profile else workspace.build) / "book"
+        read += [workspace.build / profile / f"{lesson.stem}.ipynb" for lesson in workspace.lessons()]
+        read += [artifact_root(workspace, profile) / SUBSET_ROWS]
     names = sorted({path for place in read for path in ([place] if place.is_file() else place.rglob("*"))
-                    if path.is_file() and out not in path.parents and "__pycache__" not in path.parts})
+                    if path.is_file() and "__pycache__" not in path.parts})
     found = [[str(path), file_digest(path)] for path in names]
     return digest([found, code_digest([__name__]), {name: version(name) for name in MAKERS}])
 

@@ -171,5 +171,9 @@ def test_a_report_counts_what_its_run_has_left(workspace: Workspace, monkeypatch
         path.write_text("x")
         seen.append(made_from(workspace, "p"))
     assert len(set(seen)) == 3, "no run yet | the same | pages | rows"
+    (workspace.build / "p" / "jupyter_execute").mkdir()
+    (workspace.build / "p" / "jupyter_execute" / "of_the_book.png").write_text("x")
+    (workspace.build / "p" / "01_add.running.ipynb").write_text("x")
+    assert made_from(workspace, "p") == seen[-1], "what lies beside the runs"
     monkeypatch.setattr(book, "code_digest", lambda _: "other code")
     assert made_from(workspace, "p") not in seen
