@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -107,8 +108,9 @@ def _book(workspace: Workspace, profile: str | None, *, force: bool) -> int:
 
 
 def _run(workspace: Workspace, lessons: Sequence[Lesson], profile: str, *, alone: bool, force: bool,
-         lanes: int, parameters: Mapping[str, Mapping[str, Any]]) -> list[Outcome]:
+         parameters: Mapping[str, Mapping[str, Any]], lanes: int = 1) -> list[Outcome]:
     outcomes: list[Outcome] = []
+    start = time.monotonic()
     clock = Clock({lesson.stem: expected_seconds(workspace, lesson) for lesson in lessons}, lanes)
 
     def begins(number: int, lesson: Lesson) -> None:
@@ -122,9 +124,9 @@ def _run(workspace: Workspace, lessons: Sequence[Lesson], profile: str, *, alone
         print(f"          {words}" + (f"\n          {outcome.error}" if outcome.error else ""), flush=True)
         outcomes.append(outcome)
     failed = [outcome.lesson.stem for outcome in outcomes if outcome.state == "failed"]
-    total = sum(outcome.seconds for outcome in outcomes if outcome.state == "ran")
     places = {lesson.stem: f"build/{OWN if parameters.get(lesson.stem) else profile}" for lesson in lessons}
-    print(f"{len(outcomes) - len(failed)} of {len(outcomes)} lessons are good ({profile}, {total:.0f} s); "
+    taken = time.monotonic() - start
+    print(f"{len(outcomes) - len(failed)} of {len(outcomes)} lessons are good ({profile}, {taken:.0f} s); "
           f"they lie in {' and '.join(sorted(set(places.values())))}"
           + "".join(f"\nfailed: {stem}; it left {places[stem]}/{stem}.failed.ipynb" for stem in failed))
     return outcomes

@@ -60,6 +60,7 @@ def test_the_last_words_say_where_the_runs_lie(lesson: Lesson, monkeypatch: pyte
     outcomes = [Outcome(lesson, "failed", 1.0, "a fault"), Outcome(other, "ran", 2.0)]
     monkeypatch.setattr(cli, "run_lessons", lambda *_, **__: iter(outcomes))
     monkeypatch.setattr(cli, "expected_seconds", lambda *_: None)
+    monkeypatch.setattr(cli.time, "monotonic", iter([10.0, 12.0]).__next__)
     given = {lesson.stem: {"seed": 4}, other.stem: {}}
     cli._run(Workspace(lesson.path.parent), [lesson, other], "ci-smoke", alone=False, force=False, parameters=given)
     said = capsys.readouterr().out
