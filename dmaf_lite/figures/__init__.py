@@ -1,8 +1,8 @@
 """Static figures in one style.  Every function returns a closed figure: the last line of a cell shows it."""
 
 from dmaf_lite.figures.draw_hero import hero_picture
-from dmaf_lite.figures.effects import effect_map
 from dmaf_lite.figures.explorers import class_colours, explored_planes, explored_subset, explored_training
+from dmaf_lite.figures.map_of_effects import effect_map
 from dmaf_lite.figures.peers import attention_picture, methods_heatmap
 from dmaf_lite.figures.results import (
     availability_picture,

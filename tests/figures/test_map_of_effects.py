@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from dmaf_lite.figures import effect_map
-from dmaf_lite.figures.effects import words
+from dmaf_lite.figures.map_of_effects import words
 
 TABLE = pd.DataFrame(
     [(rates, one, "before", region, difference, difference - 0.01, difference + 0.01, seeds, verdict)
