@@ -14,11 +14,11 @@ import nbformat
 from nbformat import NotebookNode
 
 from dmaf_lite.lessons.execute import lesson_hash
+from dmaf_lite.lessons.glossary_links import unlinked_terms
 from dmaf_lite.lessons.profiles import DEFAULT, ParameterError, declared
 from dmaf_lite.lessons.publish import committed, exercise_path
 from dmaf_lite.lessons.source import BLANK_START, Lesson, Workspace, build_notebook, tags
 from dmaf_lite.lessons.stubs import derive, has_exercises
-from dmaf_lite.lessons.terms import unlinked_terms
 
 MEDIAN, P90, LONGEST = 8, 20, 30  # code lines per cell: what a reader takes in at a glance, and in one go
 LARGEST = 500_000  # bytes; above, GitHub is slow to show a notebook

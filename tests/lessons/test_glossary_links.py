@@ -6,8 +6,8 @@ import nbformat
 import pytest
 
 from dmaf_lite.lessons.check import _anchors, check_source
+from dmaf_lite.lessons.glossary_links import FORMS, first_use, glossary_terms, unlinked_terms
 from dmaf_lite.lessons.source import Lesson, Workspace
-from dmaf_lite.lessons.terms import FORMS, first_use, glossary_terms, unlinked_terms
 
 WORKSPACE = Workspace()
 PAGE = WORKSPACE.root / "docs" / "glossary.md"
