@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from datetime import date
@@ -15,15 +16,16 @@ from tqdm.auto import tqdm
 
 from benchmarks.busy import FORMS, measure_busy
 from benchmarks.case import measure_case
-from benchmarks.loading import measure_loading
+from benchmarks.loading import measure_cases, measure_loading, measure_workers
 from benchmarks.machine import roof
 from benchmarks.report import write_report
 from benchmarks.step import measure_step
+from benchmarks.store_forms import measure_store
 from dmaf_lite.base.atomic import write_text
 from dmaf_lite.base.provenance import commit, hardware
 
 MEASURES = {"step": measure_step, "case": measure_case, "loading": measure_loading,
-            "busy": measure_busy}
+            "workers": measure_workers, "cases": measure_cases, "store": measure_store, "busy": measure_busy}
 DOCS = Path(__file__).parents[1] / "docs"
 OURS, BASELINE = "dmaf_net + dmaf", "baseline + plain"
 FULL_SIZE = [136, 170, 140]  # a brain at 1 mm; 36 windows of the peers
@@ -38,6 +40,9 @@ def plan(size: str) -> list[dict[str, Any]]:
             {"what": "case", "form": "naive", "shape": [40, 40, 32], "window": 32},
             {"what": "case", "form": "one pass", "shape": [40, 40, 32], "window": 32},
             {"what": "loading", "side": 32, "spacing": 3.0},
+            *({"what": "workers", "workers": w, "side": 32, "spacing": 3.0} for w in (0, 1)),
+            *({"what": "cases", "cases": n} for n in (1, 10)),
+            {"what": "store", "spacing": 3.0, "sides": [16, 32, 40]},
         ]
     steps = [
         {"method": "plain rfnet", "side": 80, "repeats": 2},
@@ -54,10 +59,13 @@ def plan(size: str) -> list[dict[str, Any]]:
         steps += [{"method": OURS, "side": s, "batch": b, "precision": "bfloat16", "preset": preset, "compile": c}
                   for s in (80, 112) for b in (1, 2, 4) for preset in ("lite", "full") for c in (False, True)]
     loading = [{"side": s} for s in (48, 80, 112)]
+    workers = [{"workers": w} for w in (0, 1, 2)]
+    many = [{"cases": n} for n in (1, 10, 100, 1000)]
     busy = [{"form": form} for form in FORMS]
     return [{"what": what} | one
-            for what, many in (("step", steps), ("case", cases), ("loading", loading), ("busy", busy))
-            for one in many]
+            for what, configs in (("step", steps), ("case", cases), ("loading", loading), ("workers", workers),
+                                  ("cases", many), ("store", [{}]), ("busy", busy))
+            for one in configs]
 
 
 def measure_alone(config: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +80,7 @@ def measure_alone(config: dict[str, Any]) -> dict[str, Any]:
 def renewed(found: dict[str, Any], results: list[dict[str, Any]], machine: dict[str, Any]) -> dict[str, Any]:
     """Earlier measurements, those of some kinds replaced; the new ones say themselves where and when they were made."""
     here = {"hardware": machine["hardware"], "torch": machine["torch"], "commit": commit(),
-            "date": date.today().isoformat()}
+            "date": date.today().isoformat(), "load": machine.get("load", 0.0)}
     kinds = {one["what"] for one in results}
     kept = [one for one in found["results"] if one["what"] not in kinds]
     return found | {"results": kept + [one | {"measured": here} for one in results]}
@@ -104,11 +112,12 @@ def main() -> int:
         if args.only and not earlier.is_file():  # before minutes of measuring
             parser.error(f"--only renews a part of {earlier}, which is not there; run without --only first")
         wanted = [config for config in plan(args.size) if not args.only or config["what"] in args.only]
+        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # before this run adds its own
         results = [measure_alone(config) for config in tqdm(wanted, unit="measurement")]
         args.out.mkdir(parents=True, exist_ok=True)
         if args.only:  # the roof stays that of the machine of the others
             found = renewed(json.loads(earlier.read_text()), results,
-                            {"hardware": hardware(torch.device(device)), "torch": torch.__version__})
+                            {"hardware": hardware(torch.device(device)), "torch": torch.__version__, "load": load})
         else:
             found = {"machine": roof(torch.device(device)), "commit": commit(), "date": date.today().isoformat(),
                      "results": results}

@@ -11,6 +11,7 @@ from dmaf_lite.base.atomic import write_text
 
 Result = dict[str, Any]
 STEP = {"side": 80, "batch": 1, "modalities": 3, "precision": "float32", "preset": "lite", "compile": False}
+BUSY = 0.5  # load average from which a measurement is said to be disturbed
 CASE = {"window": 80, "subsets": 15}
 HEAD = """# Benchmarks
 
@@ -42,10 +43,16 @@ def render(found: dict[str, Any]) -> str:
         "## A training step\n", *apart(results, "step"), step_table(results, machine),
         "\n## A case over all subsets\n", *apart(results, "case"), case_table(results),
         "\n## Reading crops\n", *apart(results, "loading"), loading_table(results),
+        *(["\n### With processes that read ahead\n", *apart(results, "workers"), workers_table(results)]
+          if of(results, "workers") else []),
+        *(["\n### From few cases and many\n", *apart(results, "cases"), cases_table(results)]
+          if of(results, "cases") else []),
+        *(["\n### What the store could be\n", *apart(results, "store"), *map(store_table, of(results, "store"))]
+          if of(results, "store") else []),
         *(["\n## A busy machine\n", *apart(results, "busy"), busy_table(results)] if of(results, "busy") else []),
         "\n## How cost grows\n",
-        "![Seconds a step against crop, batch and scans, with the counted limit; seconds a window against the subsets]"
-        "(benchmarks.png)\n",
+        "![Seconds a step against crop, batch and scans, with the counted limit; seconds a window against the subsets; "
+        "seconds a crop against the reading processes and the cases](benchmarks.png)\n",
         "Dashed: the operations of the step, counted, at the speed of a large matrix product on the same machine.\n",
     ]
     if "cuda" not in {r.get("device") for r in results}:
@@ -55,8 +62,13 @@ def render(found: dict[str, Any]) -> str:
 
 def apart(results: Sequence[Result], what: str) -> list[str]:
     """A line about the machine of one kind of measurement, where it was made apart from the others."""
-    return [f"Measured apart, on {one['hardware']}; torch {one['torch']}; {one['date']}, commit {one['commit']}.\n"
-            for one in [r["measured"] for r in of(results, what) if "measured" in r][:1]]
+    lines = []
+    for one in [r["measured"] for r in of(results, what) if "measured" in r][:1]:
+        load = one.get("load", 0.0)
+        busy = f" The machine was busy with other work: load {load:.1f}." if load > BUSY else ""
+        lines.append(f"Measured apart, on {one['hardware']}; torch {one['torch']}; {one['date']}, commit "
+                     f"{one['commit']}.{busy}\n")
+    return lines
 
 
 def of(results: Sequence[Result], what: str) -> list[Result]:
@@ -113,15 +125,70 @@ def case_table(results: Sequence[Result]) -> str:
 
 def loading_table(results: Sequence[Result]) -> str:
     """Crops; the reference reads the whole volumes."""
-    lines = [row("crop", "case on disk, MB", "whole volumes, ms", "crop, ms", "crop and augmentation, ms", "GB/s",
-                 "to whole volumes"), row(*["---"] * 7)]
+    lines = ["Warm: the files are in memory. Cold: they come from the disk.\n",
+             row("crop", "case on disk, MB", "whole volumes, ms", "crop, ms", "crop and augmentation, ms", "GB/s",
+                 "to whole volumes", "cold: whole volumes, ms", "cold: crop, ms", "cold: to whole volumes"),
+             row(*["---"] * 10)]
     for r in of(results, "loading"):
         if "error" in r:
-            lines.append(row(r["side"], r["error"], *["-"] * 5))
+            lines.append(row(r["side"], r["error"], *["-"] * 8))
             continue
+        cold, whole = r.get("cold_s"), r.get("whole_cold_s")
         lines.append(row("x".join(map(str, r["crop"])), f"{r['case_mbytes']:.0f}",
                          *(f"{1000 * r[key]:.1f}" for key in ("whole_s", "read_s", "crop_s")),
-                         f"{r['gbytes_per_s']:.1f}", f"{r['ratio']:.2f}"))
+                         f"{r['gbytes_per_s']:.1f}", f"{r['ratio']:.2f}", milliseconds(whole), milliseconds(cold),
+                         ratio(cold, whole) if cold else "-"))
+    return "\n".join(lines)
+
+
+def milliseconds(value: float | None) -> str:
+    """Seconds as ms, or a dash where nothing could be measured."""
+    return "-" if value is None else f"{1000 * value:.1f}"
+
+
+def workers_table(results: Sequence[Result]) -> str:
+    """Crops of 80^3 with augmentation by the number of reading processes."""
+    lines = ["Augmented crops while nothing else computes; 0 reads in the training's own process.\n",
+             row("processes", "first crop, s", "each of the next, ms"), row(*["---"] * 3)]
+    for r in of(results, "workers"):
+        cells = (r["error"], "-") if "error" in r else (f"{r['first_s']:.2f}", f"{1000 * r['batch_s']:.1f}")
+        lines.append(row(r["workers"], *cells))
+    return "\n".join(lines)
+
+
+def cases_table(results: Sequence[Result]) -> str:
+    """Opening a cohort and reading a batch by the number of cases."""
+    lines = ["A small case under many names, in processor time: opening reads what is known of every case; a crop of",
+             "32^3 reads its own case only.\n",
+             row("cases", "open, ms", "crop, ms"), row(*["---"] * 3)]
+    for r in of(results, "cases"):
+        cells = (r["error"], "-") if "error" in r else (f"{1000 * r['open_s']:.1f}", f"{1000 * r['batch_s']:.2f}")
+        lines.append(row(r["cases"], *cells))
+    return "\n".join(lines)
+
+
+def store_table(found: Result) -> str:
+    """Forms of the store: bytes, work, and what is lost, with ratios to the first."""
+    if "error" in found:
+        return found["error"]
+    sides = found["sides"]
+    shape = "x".join(map(str, found["shape"]))
+    lines = [f"Four scans of {shape} voxels, {found['background']:.0%} of them background; preparing the case takes "
+             f"{found['prepare_s']:.2f} s of one processor. All times but the cold one are processor time, and ratios "
+             "are to the first row. The kit keeps the first form: the second changes values, and the exact ones make a "
+             "warm crop dearer.\n",
+             row("form", "MB", "to the first", "largest error", "write, s", *(f"crop {s}^3, ms" for s in sides),
+                 *(f"{s}^3 to the first" for s in sides), f"cold {sides[len(sides) // 2]}^3, ms"),
+             row(*["---"] * (6 + 2 * len(sides)))]
+    first = next(iter(found["forms"].values()))
+    for name, r in found["forms"].items():
+        if "error" in r:
+            lines.append(row(name, r["error"], *["-"] * (4 + 2 * len(sides))))
+            continue
+        lines.append(row(name, f"{r['mbytes']:.1f}", ratio(r["mbytes"], first["mbytes"]), f"{r['error_most']:.2g}",
+                         f"{r['write_s']:.2f}", *map(milliseconds, r["crop_s"]),
+                         *(ratio(a, b) for a, b in zip(r["crop_s"], first["crop_s"], strict=True)),
+                         milliseconds(r["cold_s"])))
     return "\n".join(lines)
 
 
@@ -145,7 +212,7 @@ def busy_table(results: Sequence[Result]) -> str:
 
 
 def figure(found: dict[str, Any], path: Path) -> None:
-    """How the cost of a step grows with crop, batch and scans, and that of a window with the subsets.
+    """How the cost of a step grows with crop, batch and scans, of a window with the subsets, of a crop with the cases.
 
     Beside a step the counted limit: its floating-point operations at the speed of a large matrix product.
     """
@@ -165,9 +232,11 @@ def figure(found: dict[str, Any], path: Path) -> None:
         ("subsets of one window of 80^3", "subsets",
          [r for r in of(results, "case") if r["shape"] == [80, 80, 80] and "error" not in r]),
     ]
+    crops = [("reading processes, crops of 80^3", "workers", [r for r in of(results, "workers") if "error" not in r]),
+             ("cases of the cohort, crops of 32^3", "cases", [r for r in of(results, "cases") if "error" not in r])]
     with style():
-        fig, axes = plt.subplots(1, 4, figsize=(11, 2.6), layout="constrained")
-        for ax, (label, key, rows) in zip(axes, panels, strict=True):
+        fig, axes = plt.subplots(2, 3, figsize=(9, 5), layout="constrained")
+        for ax, (label, key, rows) in zip(axes.flat, panels, strict=False):
             rows = sorted(rows, key=lambda r: r[key])
             ax.plot([r[key] for r in rows], [r["seconds"] for r in rows], "o-", label="measured")
             if rows and all("gflop" in r for r in rows):
@@ -175,7 +244,17 @@ def figure(found: dict[str, Any], path: Path) -> None:
                 limit = [r["gflop"] / top for r, top in zip(rows, roofs, strict=True)]
                 ax.plot([r[key] for r in rows], limit, "--", label="counted limit")
             ax.set(xlabel=label, ylim=(0, None))
-        axes[0].set_ylabel("seconds")
-        axes[0].legend()
+        for ax, (label, key, rows) in zip(axes.flat[len(panels):], crops, strict=True):
+            taken = [1000 * r["batch_s"] for r in rows]
+            ax.plot([r[key] for r in rows], taken, "o-")
+            ax.set(xlabel=label, ylabel="milliseconds a crop", ylim=(0, 1.1 * max(taken, default=1.0)))
+            ax.set_visible(bool(rows))  # not measured
+            if key == "cases" and rows:
+                ax.set_xscale("log")
+            else:
+                ax.set_xticks([r[key] for r in rows])
+        for ax in axes[:, 0]:
+            ax.set_ylabel("seconds")
+        axes.flat[0].legend()
         fig.savefig(path, dpi=160)
         plt.close(fig)

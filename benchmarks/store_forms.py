@@ -115,8 +115,8 @@ FORMS: dict[str, Callable[[], Plain]] = {
 def measure_store(*, spacing: float = 1.0, sides: Sequence[int] = (48, 80, 112), crops: int = 24) -> dict[str, Any]:
     """Processor seconds a case to prepare, and of every form: bytes, seconds to write and to read a crop of all scans.
 
-    Work is counted in processor seconds, of the same crops one form after the other, so that other programs disturb
-    little; a cold crop, of the middle size, in seconds until it is there.
+    Work is counted in processor seconds of the same crops, the quickest of three readings of each and the median over
+    them, so that other programs disturb little; a cold crop, of the middle size, in seconds until it is there.
     """
     with tempfile.TemporaryDirectory() as folder:
         write_brain_cohort(Path(folder) / "raw", count=1, seed=0, spacing=spacing, workers=0)
@@ -157,10 +157,13 @@ def measure_form(form: Plain, images: np.ndarray, folder: Path, sides: Sequence[
         drawn = [tuple(slice(o, o + s) for o, s in zip(corner, size, strict=True)) for corner in corners]
         taken = []
         for crop in drawn:
-            start = time.process_time()
-            for path in paths:
-                form.read(path, crop)
-            taken.append(time.process_time() - start)
+            again = []
+            for _ in range(3):
+                start = time.process_time()
+                for path in paths:
+                    form.read(path, crop)
+                again.append(time.process_time() - start)
+            taken.append(min(again))
         found["crop_s"].append(float(np.median(taken)))
         if side == sides[len(sides) // 2]:
             cold = []

@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -13,12 +14,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.__main__ import main, plan, renewed
 from benchmarks.busy import measure_busy
 from benchmarks.case import measure_case
+from benchmarks.cold import forget, in_memory
 from benchmarks.counting import Cost, Machine, count
 from benchmarks.gpu import PREDICTIONS, SHAPES, run
 from benchmarks.gpu_work import step_cost
+from benchmarks.loading import measure_cases, measure_workers
 from benchmarks.plain_peer import PlainRFNet, peer_step
 from benchmarks.report import render, write_report
 from benchmarks.step import measure_step
+from benchmarks.store_forms import FORMS, Table, measure_store
 from dmaf_lite.methods.networks import build_network
 from dmaf_lite.spec import BRATS
 
@@ -84,12 +88,54 @@ def test_measurements_are_numbers():
     assert all(case["seconds"] > 0 for case in cases.values())
 
 
+def test_every_form_of_the_store_gives_back_what_was_written(tmp_path):
+    """Also where a crop cuts blocks, and at the far corner where the last block is not full."""
+    rng = np.random.default_rng(0)
+    image = (rng.integers(0, 3000, (40, 35, 70)) / np.float32(7)).astype(np.float32)
+    for name, make in FORMS.items():
+        try:
+            form = make()
+        except ImportError:
+            continue  # the blocks: no numcodecs for this Python
+        form.write(image, tmp_path / "a")
+        for crop in (np.s_[0:40, 0:35, 0:70], np.s_[30:34, 1:34, 31:65], np.s_[39:40, 34:35, 69:70]):
+            np.testing.assert_allclose(form.read(tmp_path / "a", crop), image[crop], rtol=1e-3 * ("float16" in name))
+    with pytest.raises(ValueError, match="different values"):
+        Table().write(np.arange(70000, dtype=np.float32).reshape(1, 1, -1), tmp_path / "a")
+
+
+def test_reading_is_measured_with_workers_from_many_cases_and_in_every_form():
+    found = [measure_cases(cases=3), measure_workers(workers=0, side=16, spacing=6.0, steps=3),
+             *measure_store(spacing=6.0, sides=(8, 16, 24), crops=2)["forms"].values()]
+    numbers = [value for one in found for value in one.values() if isinstance(value, float)]
+    assert len(numbers) > 12 and all(math.isfinite(value) and value >= 0 for value in numbers)
+    assert [form.get("error_most") for form in found[2:5]][::2] == [0, 0] and found[3]["error_most"] > 0
+
+
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="this system does not tell what it holds in memory")
+def test_a_file_is_cold_only_if_the_system_says_so(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(bytes(100_000))
+    path.read_bytes()
+    told = forget([path])
+    assert told != in_memory(path), "a disk, or a folder that lies in memory"
+    path.read_bytes()
+    assert in_memory(path)
+    asked = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda *asks: asked.append(asks[1:]))
+    assert not forget([path]), "still in memory"
+    assert asked == [(0, 0, os.POSIX_FADV_DONTNEED)]
+    monkeypatch.delattr(os, "RWF_NOWAIT")
+    assert not forget([path]), "nobody can tell"
+
+
 def test_one_kind_is_measured_again_and_says_where():
     found = json.loads((DOCS / "benchmarks.json").read_text())
     loading = [one for one in found["results"] if one["what"] == "loading"]
     again = renewed(found, [{key: value for key, value in one.items() if key != "measured"} for one in loading],
-                    {"hardware": "another machine", "torch": "9.9"})
+                    {"hardware": "another machine", "torch": "9.9", "load": 3.14})
     text = render(again)
+    assert text.count("busy with other work: load 3.1.") == 1
     assert text.count("Measured apart, on another machine; torch 9.9") == 1
     assert text.index("## Reading crops") < text.index("another machine")
     assert len(again["results"]) == len(found["results"])
@@ -178,11 +224,23 @@ def test_the_report_divides_and_shows_what_failed(tmp_path):
                {"what": "step", "method": "dmaf_net + dmaf", "side": 112, "error": "out of memory"},
                *({"what": "busy", "form": form, "quiet_s": quiet, "busy_s": busy, "quiet_cpu_s": 0.8, "busy_cpu_s": 0.8}
                  for form, quiet, busy in (("library", 0.4, 2.0), ("kit", 0.42, 0.84)))]
+    form = {"mbytes": 8.0, "error_most": 0.0, "write_s": 0.5, "crop_s": [0.001], "cold_s": None}
+    results += [{"what": "loading", "side": 48, "crop": [48] * 3, "case_mbytes": 9.0, "gbytes_per_s": 1.0, "ratio": 0.5,
+                 "whole_s": 0.002, "read_s": 0.001, "crop_s": 0.003, "cold_s": 0.01, "whole_cold_s": 0.04},
+                {"what": "workers", "workers": 2, "first_s": 1.5, "batch_s": 0.02},
+                {"what": "cases", "cases": 10, "open_s": 0.004, "batch_s": 0.003},
+                {"what": "store", "shape": [4, 4, 4], "prepare_s": 0.6, "sides": [48], "background": 0.5,
+                 "forms": {"plain": form, "half": form | {"mbytes": 4.0, "crop_s": [0.003], "cold_s": 0.02},
+                           "blocks": {"error": "numcodecs is not installed"}}}]
     found = {"machine": machine, "commit": "c", "date": "d", "results": results}
     (tmp_path / "benchmarks.json").write_text(json.dumps(found))
     text = write_report(tmp_path)
     assert "| 0.25 | 0.10 | 0.25 |" in text and "| 0.12 |" in text and "out of memory" in text
     assert "| kit | 0.42 | 1.05 | 0.84 | 2.00 | 0.80 | 0.80 |" in text
+    assert "| 48x48x48 | 9 | 2.0 | 1.0 | 3.0 | 1.0 | 0.50 | 40.0 | 10.0 | 0.25 |" in text
+    assert "| 2 | 1.50 | 20.0 |" in text and "| 10 | 4.0 | 3.00 |" in text
+    assert "| plain | 8.0 | 1.00 | 0 | 0.50 | 1.0 | 1.00 | - |" in text
+    assert "| half | 4.0 | 0.50 | 0 | 0.50 | 3.0 | 3.00 | 20.0 |" in text and "numcodecs is not installed" in text
     assert (tmp_path / "benchmarks.png").stat().st_size > 1000
 
 
