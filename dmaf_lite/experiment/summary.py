@@ -121,11 +121,14 @@ def pivot(table: pd.DataFrame) -> pd.DataFrame:
 
 def costs(folder: str | Path) -> pd.DataFrame:
     """Hours and hardware of every run that was begun; index run."""
-    lines = {}
-    for path in sorted(Path(folder).glob("runs/*/cost.json")):
-        cost = json.loads(path.read_text(encoding="utf-8"))
-        lines[path.parent.name] = (cost.get("train_seconds", 0) / 3600, cost.get("evaluate_seconds", 0) / 3600,
-                                   cost["hardware"])
+    return costs_of({"costs": {path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+                               for path in sorted(Path(folder).glob("runs/*/cost.json"))}})
+
+
+def costs_of(card: Mapping[str, Any]) -> pd.DataFrame:
+    """The same from the card of a committed table; empty where it has none."""
+    lines = {run: (cost.get("train_seconds", 0) / 3600, cost.get("evaluate_seconds", 0) / 3600, cost["hardware"])
+             for run, cost in card.get("costs", {}).items()}
     return pd.DataFrame.from_dict(lines, orient="index", columns=["training, h", "scoring, h", "hardware"])
 
 

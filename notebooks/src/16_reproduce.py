@@ -27,7 +27,7 @@
 profile: str = "cpu-small"  # set by the runner
 seed: int = 0  # one seed for everything random
 matrix: str = ""  # the --out folder of an experiment; empty: the committed comparison
-results: str = "peers"  # which committed comparison
+results: str = "converged"  # which committed comparison: a name in results/
 condition: str = "complete"  # of the published numbers beside it
 
 # %% tags=["setup"]
@@ -38,7 +38,7 @@ import numpy as np
 import pandas as pd
 
 from dmaf_lite import figures
-from dmaf_lite.base.settings import read_settings
+from dmaf_lite.base.settings import from_mapping, read_settings
 from dmaf_lite.evaluation.conventions import CONVENTIONS
 from dmaf_lite.experiment import summary as report
 from dmaf_lite.experiment.matrix import collect
@@ -60,8 +60,14 @@ if matrix:
     rows, settings = collect(matrix), read_settings(ExperimentSettings, Path(matrix, "profile.yaml"))
     print(as_text(status(matrix)))
 else:
-    rows, settings = pd.read_parquet(Path("results", f"{results}.parquet")), None
+    rows = pd.read_parquet(Path("results", f"{results}.parquet"))
     card = json.loads(Path("results", f"{results}.json").read_text(encoding="utf-8"))
+    try:
+        settings = from_mapping(ExperimentSettings, card["profile"])
+    except ValueError as error:  # a table of an earlier version: what was planned beside it is not known
+        print(f"the profile of this table is not of this version: {error}")
+        settings = ExperimentSettings(name=results, variants={name: {} for name in dict.fromkeys(rows["variant"])},
+                                      seeds=tuple(sorted(set(map(int, rows["seed"])))) or (0,))
     print(f"{results}: {rows['run'].nunique()} runs, {card['data']}, {card['hardware']}, {card['date']}, {card['commit']}")
 rows = report.with_axes(rows)
 
@@ -72,15 +78,15 @@ rows = report.with_axes(rows)
 # twice, so the interval is taken over cases (bootstrap, 95 %), never over rows. A cell without a run is called *missing*:
 # nothing is carried over from elsewhere.
 #
-# **Before you run**: eight methods of the kit, 200 steps each. How far apart will the best and the worst mean [Dice](../docs/glossary.md#dice) be?
+# **Before you run**: nine methods of the kit, 1200 steps each. How far apart will the best and the worst mean [Dice](../docs/glossary.md#dice) be?
 #
-# <details><summary>Answer</summary>By nearly 0.3. So short a budget tells how quickly methods start, not how good they
-# become: RFNet has hardly begun.</details>
+# <details><summary>Answer</summary>By about 0.05. After 200 steps it was nearly 0.3: so short a budget tells how quickly methods
+# start, not how good they become.</details>
 
 # %%
 table = report.score_table(rows, settings)
 seeds = report.seed_means(rows).groupby(level=["variant", "rates"], sort=False).apply(list).to_dict() if len(rows) else {}
-print(report.pivot(table).to_string())
+print(report.pivot(table).rename_axis(index=None, columns=None).to_string())
 
 # %% tags=["hide-input"]
 fig = figures.score_picture(table, seeds)
@@ -110,10 +116,8 @@ if len(one):
 
 # %%
 gone = table.index[0][0]
-plan = settings or ExperimentSettings(name=results, variants={name: {} for name in dict.fromkeys(rows["variant"])},
-                                      seeds=tuple(sorted(set(map(int, rows["seed"])))) or (0,))
-fewer = report.score_table(rows[rows["variant"] != gone], plan)
-print(report.pivot(fewer).to_string())
+fewer = report.score_table(rows[rows["variant"] != gone], settings)
+print(report.pivot(fewer).rename_axis(index=None, columns=None).to_string())
 
 # %% tags=["check"]
 assert "missing" in report.pivot(fewer).loc[gone].to_numpy(), "what was not run is called missing"
@@ -135,9 +139,12 @@ if not curves:
     print("no run of this matrix looked at validation cases: the table says how far methods are, not where they end")
 
 # %% tags=["hide-input"]
-if curves:
-    fig = figures.validation_picture(curves)
-    figures.show(fig, alt="Mean Dice on the validation cases over the steps, one line for each run")
+rates, seed_shown = table.index[-1][1] if len(table) else OWN, min(settings.seeds)
+shown = {run.variant: curves[run.name] for run in settings.runs
+         if run.name in curves and run.rates == rates and run.seed == seed_shown}
+if shown:
+    fig = figures.validation_picture(shown, unit=f"mean Dice, validation, {rates}, seed {seed_shown}")
+    figures.show(fig, alt="Mean Dice on the validation cases over the steps, one line for each method")
 
 # %% tags=["check"]
 assert report.is_flat([0.1 * i for i in range(10)] + [0.9] * 10), "a curve that has stopped rising is flat"
@@ -166,20 +173,22 @@ else:
 # Here are hours and hardware of every run. A table without them cannot be judged, and cannot be planned again.
 
 # %%
-spent = report.costs(matrix) if matrix else pd.DataFrame()
-print(spent.round(2).to_string() if len(spent) else "the committed comparison was made before costs were kept by run")
+spent = report.costs(matrix) if matrix else report.costs_of(card)
+minutes = spent.rename(columns=lambda name: name.replace(", h", ", min")).drop(columns="hardware") * 60
+order = [run.name for run in settings.runs if run.name in spent.index]
+print(minutes.round(1).join(spent["hardware"]).loc[order].to_string() if len(spent) else
+      "this comparison was made before costs were kept by run")
 
 # %% [markdown]
 # ## The answer
 
 # %% tags=["hide-input"]
-ranked = table.dropna().sort_values("mean", ascending=False)
-ranked.index = [variant if rates == OWN else f"{variant}, rates {rates}" for variant, rates in ranked.index]
-if len(ranked):
+for rates, of_rates in table.dropna().groupby(level="rates", sort=False):
+    ranked = of_rates.droplevel("rates").sort_values("mean", ascending=False)
     first = ranked.iloc[0]
     near = [name for name, line in ranked.iloc[1:].iterrows() if line["high"] >= first["mean"]]
-    print(f"highest mean Dice: {first.name}, {first['mean']:.3f} [{first['low']:.3f}, {first['high']:.3f}]")
-    print(f"intervals that reach up to it: {len(near)} of {len(ranked) - 1}: {', '.join(near) or 'none'}")
+    print(f"{rates}: highest mean Dice {first.name}, {first['mean']:.3f} [{first['low']:.3f}, {first['high']:.3f}]\n"
+          f"    intervals that reach up to it: {len(near)} of {len(ranked) - 1}")
 
 # %% [markdown]
 # One may say who leads, and by how much, with the interval over cases beside it; not more. Where intervals reach up to the leader,

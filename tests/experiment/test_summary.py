@@ -9,6 +9,7 @@ import pytest
 from dmaf_lite.experiment.profile import OWN, ExperimentSettings
 from dmaf_lite.experiment.summary import (
     costs,
+    costs_of,
     curves,
     curves_of,
     is_flat,
@@ -88,3 +89,11 @@ def test_costs_and_curves_are_read_from_the_folders(tmp_path):
     assert curves_of({}) == {}
     assert curves_of({"curves": {"a": {"step": [5], "score": [0.5]}}})["a"]["step"].tolist() == [5]
     assert costs(tmp_path / "nothing").empty and curves(tmp_path / "nothing") == {}
+
+
+def test_costs_from_a_card_are_those_of_the_folder(tmp_path):
+    cost = {"train_seconds": 3600.0, "evaluate_seconds": 1800.0, "hardware": "one"}
+    (tmp_path / "runs" / "a-seed0").mkdir(parents=True)
+    (tmp_path / "runs" / "a-seed0" / "cost.json").write_text(json.dumps(cost))
+    pd.testing.assert_frame_equal(costs(tmp_path), costs_of({"costs": {"a-seed0": cost}}))
+    assert costs(tmp_path).loc["a-seed0"].tolist() == [1.0, 0.5, "one"] and costs_of({}).empty
