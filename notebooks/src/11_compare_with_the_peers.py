@@ -696,8 +696,8 @@ print(pd.DataFrame({"million parameters": costs["million parameters"],
 # %% [markdown]
 # RFNet multiplies features of the missing scan by gates, and they are 0; mmFormer lets its tokens take part as zeros
 # with a position; PASSION gives more weight to who lags; AdaMM has a set of adapters for each incomplete set of
-# scans. What that costs, say the numbers above; what it is worth under one small budget, the intervals of section 7; and
-# with more steps and scans that are missing for good, the map of section 8.
+# scans. The numbers above say what that costs. What it is worth under one small budget is in the intervals of section 7;
+# and what it is worth with more steps, and with scans that are missing for good, in the map of section 8.
 #
 # ## In practice
 #
