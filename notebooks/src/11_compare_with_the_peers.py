@@ -659,7 +659,7 @@ print(pd.DataFrame({"these": by_case[all_or_nothing].mean(axis=1), "the others":
 # - The last place that section 7 gives RFNet is a slow **start**. Whoever had stopped after 200 steps would have told another
 #   story about it than whoever waits.
 # - On these phantoms the networks lie close together. With scans that are missing for good, DMAF-Net is ahead of the baseline in every
-#   region and every seed; RFNet and mmFormer are ahead of it in the core. Nobody is ahead of everybody.
+#   region and every seed; RFNet and mmFormer are ahead of the baseline in the core. Between these three nearly nothing is decided.
 # - PASSION's objective adds nothing here, in one seed. It spends part of every step on each scan by itself, and 1200 steps are few
 #   for a balance that moves once per epoch.
 # - AdaMM is behind where scans are missing for good: most of its sets of adapters meet few cases then.
