@@ -61,6 +61,8 @@ def check_source(workspace: Workspace, lesson: Lesson) -> list[str]:
         problems.append(f"the title is '{lesson.title}'; expected the words of the file name, {stem}")
     problems += [f"the opening has no line **{w}**" for w in ("Question", "Do", "Learn", "Need")
                  if not re.search(rf"^\*\*{w}\*\*", cells[0].source, re.MULTILINE)]
+    if not re.search(r"^Not here: ", cells[0].source, re.MULTILINE):
+        problems.append("the opening does not say what is not here, and where it is ('Not here: ...')")
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     sections = ["In practice", "What we built", *(["Exercises"] if has_exercises(lesson) else []), "Next"]
     problems += [f"there is no section '## {s}'" for s in sections if not re.search(rf"^## {s}\b", text, re.MULTILINE)]

@@ -18,6 +18,8 @@
 # - to read four MRI [modalities](../docs/glossary.md#modality) of one brain side by side
 #
 # **Need** nothing before this; 1 GB of memory.
+#
+# Not here: how the network works. That begins in lesson 02.
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner

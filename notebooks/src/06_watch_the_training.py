@@ -536,8 +536,8 @@ exercises.check_6_2(update_factors)
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 6.3 · Recall
-# The distillation losses of everybody fall to a tenth in the course of a training. What happens to $\beta$ because of that,
-# and which two divisions see to it?
+# During a training the distillation losses of all modalities fall to a tenth. What does that do to $\beta$, and which two
+# divisions are the reason?
 #
 # <details><summary>Answer</summary>
 # Nothing: the terms are divided by their running mean over all modalities, and the relative gap once more by the mean of

@@ -21,7 +21,7 @@
 #
 # **Need** lesson 07; 2 GB of memory; paper section 4 (experiments). The [conventions](../docs/glossary.md#convention) are [ours](../docs/glossary.md#ours) and named.
 #
-# Other methods than DMAF-Net and its baseline: lesson 11.
+# Not here: other methods than DMAF-Net and its baseline. They are in lesson 11.
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner

@@ -20,6 +20,8 @@
 #
 # **Need** lessons 03 (weights) and 06 (training monitor) for the meaning; 2 GB of memory.
 #
+# Not here: how a network that is too sure of itself can be mended. That is lesson 15.
+#
 # The views work without internet and without a graphics card. In a saved notebook you see a picture of each; **run the
 # cells and it comes alive**. Everything here is also an application without code: `make explore`.
 

@@ -706,7 +706,7 @@ print(pd.DataFrame({"million parameters": costs["million parameters"],
                     "times the baseline's operations": costs["GFLOP"] / costs["GFLOP"].iloc[0]}).round(1).to_string())
 
 # %% [markdown]
-# RFNet multiplies features of the missing scan by gates, and they are 0; mmFormer lets its tokens take part as zeros
+# RFNet gives a missing scan features of exactly 0, and no gate changes that; mmFormer lets its tokens take part as zeros
 # with a position; PASSION gives more weight to who lags; AdaMM has a set of adapters for each incomplete set of
 # scans. The numbers above say what that costs. What it is worth under one small budget is in the intervals of section 7;
 # and what it is worth with more steps, and with scans that are missing for good, in the map of section 8.

@@ -20,7 +20,9 @@
 # - to say what changes when scans are missing by hospital and not by chance
 #
 # **Need** lesson 09; 2 GB of memory; paper section 4 (its second data set is MyoPS 2020: bSSFP, which is
-# called C0, late enhancement, LGE, and T2). All hearts here are **synthetic**: nothing was measured on a patient.
+# called C0, late enhancement, LGE, and T2). All hearts here are **synthetic**.
+#
+# Not here: hearts of patients. None is in the kit, and no number of this lesson was measured on one.
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner

@@ -20,6 +20,8 @@
 # - to say which scan would help most, and when nothing should be promised at all
 #
 # **Need** lesson 09; 2 GB of memory. Nothing of this is in the paper: what a promise needs, the kit adds.
+#
+# Not here: promises for patients. They need a calibration on patients, which the kit cannot bring.
 
 # %% tags=["parameters"]
 profile: str = "cpu-small"  # set by the runner

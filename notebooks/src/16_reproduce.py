@@ -20,6 +20,8 @@
 #
 # **Need** lessons 09 and 11; 1 GB of memory.
 #
+# Not here: what the methods do. That is lesson 11.
+#
 # With `matrix` empty this reads the comparison that comes with the kit. `python -m dmaf_lite report OUT` runs it on the
 # folder of your own experiment and writes a notebook and a page there.
 

@@ -41,6 +41,8 @@ SOURCE = '''# %% [markdown]
 #
 # **Need** nothing.
 #
+# Not here: subtraction.
+#
 # **Before you run**: more than 1?
 #
 # <details><summary>Answer</summary>No.</details>
@@ -363,6 +365,7 @@ def test_each_fault_of_a_published_notebook_is_found(workspace: Workspace, break
 @pytest.mark.parametrize(("old", "new", "message"), [
     ("07 · Add two numbers", "07 · Add", "expected the words of the file name"),
     ("**Need**", "Need", "no line **Need**"),
+    ("Not here: subtraction", "Subtraction", "does not say what is not here"),
     ("Expect: 1", "As 1", "does not say what to expect"),
     ("**Question** what", "**A question** what", "no line **Question**"),
     ("**Need** nothing.", "**Need** 2 minutes.", "how many minutes"),
