@@ -16,7 +16,7 @@ from dmaf_lite.lessons.source import Workspace
 # What is pressed, and for how many milliseconds the reader sees what came of it.
 STEPS = [("", 1500), *[("ArrowUp", 250)] * 4, ("2", 1800), ("3", 1500), ("4", 1800), ("4", 700), ("3", 700),
          ("2", 1500), ("1", 1800), ("1", 1200), *[("ArrowDown", 250)] * 4]
-WIDTH, HEIGHT = 1280, 960
+WIDTH, HEIGHT = 1280, 1040
 
 
 def frames(browser: Browser) -> list[Image.Image]:
