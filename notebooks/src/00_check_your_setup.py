@@ -17,7 +17,7 @@
 # - to name what your computer computes with, and how precisely
 # - to read four MRI [modalities](../docs/glossary.md#modality) of one brain side by side
 #
-# **Need** nothing before this; 1 GB of memory.
+# **Need** nothing before this; a computer with 4 GB of memory.
 #
 # Not here: how the network works. That begins in lesson 02.
 
@@ -52,7 +52,7 @@ check_parameters(globals())
 # TC its core, ET the enhancing part. Yellow is ET, orange the rest of the core (NCR/NET: dead or not enhancing), green
 # the swollen brain around it (ED, [oedema](../docs/glossary.md#oedema)); the numbers are [Dice](../docs/glossary.md#dice), the overlap with the reference (1 is perfect).
 #
-# **Before you run**: which scan does it miss most, and for which [region](../docs/glossary.md#region)?
+# **Before you run**: the absence of which scan hurts most, and for which [region](../docs/glossary.md#region)?
 #
 # <details><summary>Answer</summary>T1ce, for ET: nothing but T1ce shows what takes up the contrast agent.</details>
 
@@ -103,7 +103,7 @@ assert set(report.values()) == {"OK"}, [line for line in report.items() if line[
 # %% [markdown]
 # ## 3 · Kernel and computer
 #
-# The kernel is the Python that runs these cells. Versions 3.11 to 3.14 can be installed; the kit was tried with 3.11.
+# The kernel is the Python that runs these cells. Versions 3.11 to 3.14 can be installed; the kit is tested with 3.11, and was tried with 3.12 and 3.13.
 
 # %%
 device = choose_device()
@@ -212,7 +212,7 @@ print(f"ET: {scores['all four']['ET']:.2f} from all four scans, {scores['without
 #    <details><summary>Answer</summary>4; inside the kit it is 3.</details>
 # 4. You make the same study again with the same seed. What changes?
 #    <details><summary>Answer</summary>Nothing.</details>
-# 5. Does any lesson need a GPU or a network?
+# 5. Does any lesson need a GPU or the internet?
 #    <details><summary>Answer</summary>No. The device is chosen from what is there, and `cpu` works for every lesson.</details>
 
 # %% tags=["check", "hide-input"]

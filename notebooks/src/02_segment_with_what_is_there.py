@@ -12,7 +12,7 @@
 # **Question** how can one network take any number of scans, and how can we be sure that a missing one changes
 # nothing?
 #
-# **Do** build encoders, decoders and mean fusion by hand, prove them, and train for a minute.
+# **Do** build encoders, decoders and mean fusion by hand, check them, and train for a minute.
 #
 # **Learn**
 # - to fuse any number of [modalities](../docs/glossary.md#modality) by a mean over those that are there

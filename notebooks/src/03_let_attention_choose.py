@@ -11,7 +11,7 @@
 #
 # **Question** who decides which scan is heard where, and can a missing scan be heard at all?
 #
-# **Do** build tokens, masked attention, restore, weights and fusion by hand, prove them, and look inside.
+# **Do** build tokens, masked attention, restore, weights and fusion by hand, check them, and look inside.
 #
 # **Learn**
 # - to mask a [missing](../docs/glossary.md#available-and-missing) scan so that not even a NaN in it reaches the result
@@ -116,7 +116,7 @@ print({BRATS.modalities[m]: tuple(tokens.shape) for m, tokens in x.items()})
 #
 # In a batch every study has room for all $M$ modalities, and a missing one must not be heard. Its weight after the
 # softmax has to be exactly 0, so its score before has to be $-\infty$. There are two ways to write that, and they look
-# alike as long as the hole holds a harmless number.
+# alike as long as the empty place holds a harmless number.
 
 # %% [markdown]
 # **Before you run**: minus infinity is *added* to the score NaN. What will the four weights be?
@@ -134,7 +134,8 @@ print("set:  ", [round(w, 3) for w in was_set.tolist()])
 # %% [markdown]
 # NaN minus infinity is NaN, and one NaN in a softmax takes the whole row with it. A score that is *set* leaves no trace.
 # The values need the same care: a weight of 0 does not silence a NaN, because $0 \times \mathrm{NaN} = \mathrm{NaN}$.
-# So the hole is filled with exact zeros *before* any product.
+# So the empty place is filled with exact zeros *before* any product. They are never used as if they were a scan: they only
+# make the products harmless, and the mask gives them the weight 0.
 
 # %%
 value = torch.tensor([1.0, 1.0, float("nan"), 1.0])
@@ -289,7 +290,7 @@ mean, _ = MeanFusion()(packed, pairs)
 torch.testing.assert_close(fresh, mean)
 
 # %% [markdown]
-# **It has no favourite place in the list.** Change the order of the modalities, with their embeddings: the weights change
+# **The order of the scans does not matter.** Change the order of the modalities, with their embeddings: the weights change
 # places with them, and $f$ stays.
 
 # %%
@@ -512,7 +513,7 @@ print("a missing scan: weight 0, not one bit of influence")
 # - We saw why a score is set to minus infinity and a hole filled with zeros before any product.
 # - We checked: slow form = package form in values and gradients for all subsets; NaN in a missing scan changes no bit;
 #   weights sum to 1; one scan is passed on; it starts as the mean; order does not matter.
-# - We looked at weights and attention of a briefly trained network.
+# - We looked at weights and attention of a network after a short training, and of the weights that come with the kit.
 #
 # ## Five questions
 #
@@ -520,7 +521,7 @@ print("a missing scan: weight 0, not one bit of influence")
 #
 # 1. What do the weights of the available scans sum to, at each voxel?
 #    <details><summary>Answer</summary>1.</details>
-# 2. Which weight has a missing scan?
+# 2. What weight does a missing scan get?
 #    <details><summary>Answer</summary>Exactly 0.</details>
 # 3. What is a fresh DMAF equal to?
 #    <details><summary>Answer</summary>The mean over what is there.</details>

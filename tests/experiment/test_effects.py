@@ -1,5 +1,7 @@
 """Which part helps where: intervals over cases, seeds that have to agree, and gaps that stay gaps."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -63,3 +65,14 @@ def test_the_numbers_are_those_of_the_paired_comparison():
     expected = compare(ours, other).set_index("region")
     columns = ["difference", "low", "high"]
     pd.testing.assert_frame_equal(found.loc[["WT", "TC"], columns], expected.loc[["WT", "TC"], columns])
+
+
+def test_the_numbers_of_the_readme_are_those_of_the_committed_table():
+    repository = Path(__file__).parents[2]
+    parts = pd.read_parquet(repository / "notebooks" / "results" / "parts.parquet")
+    found = effects(parts, [("dmaf", "baseline")], regions=["WT", "TC", "ET"]).set_index(["rates", "region"])
+    readme = " ".join((repository / "README.md").read_text(encoding="utf-8").split())
+    for region in ("TC", "ET"):
+        line = found.loc[("mr2468", region)]
+        assert f"{region} by {line['difference']:.3f} [{line['low']:.3f}, {line['high']:.3f}]" in readme
+        assert line["verdict"] == "helps" and line["seeds"] == 3
