@@ -42,7 +42,7 @@ def effect_map(table: pd.DataFrame, *, names: Mapping[tuple[str, str], str] | No
         x = kinds.index(line.rates) * (len(regions) + 0.25) + regions.index(line.region)
         y = pairs.index((line.one, line.before))
         shown = line.verdict in ("helps", "hurts")
-        strength = {"helps": 0.42, "hurts": 0.42, "one seed only": 0.16}.get(line.verdict)
+        strength = {"helps": 0.28, "hurts": 0.28, "one seed only": 0.12}.get(line.verdict)
         colour = cmap(0.5 + strength * np.clip(line.difference / limit, -1, 1)) if strength else "#F4F4F4"
         ax.add_patch(Rectangle((x, y), 0.96, 0.94, color=colour, lw=0))
         if np.isnan(line.difference):

@@ -36,3 +36,9 @@ def test_only_what_is_shown_is_coloured_and_one_seed_is_pale():
 
 def test_seeds_in_words():
     assert (words([1]), words([3]), words([1, 2])) == ("1 seed", "3 seeds", "1 or 2 seeds")
+
+
+def test_black_letters_can_be_read_on_the_strongest_colours():
+    ax, = effect_map(TABLE).axes
+    light = [np.dot([0.2126, 0.7152, 0.0722], np.power(patch.get_facecolor()[:3], 2.2)) for patch in ax.patches]
+    assert (min(light) + 0.05) / 0.05 > 4.5
