@@ -533,9 +533,9 @@ figures.show(figures.effect_map(map_of_effects, names=names_of),
              alt="Map of effects: parts of DMAF-Net down, regions across, one block for each kind of missing rates")
 
 # %% [markdown]
-# So attention is what helps, and more so the harsher the rates are: where T2 is rare it carries WT, too. Of the three terms of
-# distillation none shows a gain of its own here in the mean over all subsets. Pale fields are one seed, and two of them already say
-# the opposite of each other: with one seed that map would have told a story.
+# So attention is what helps, and where T2 is rare it carries WT, too. Of the three terms of distillation none shows a gain of its own in
+# the mean; the relation term gives to TC what it takes from WT where T2 is rare. Pale fields are one seed: wait for a second one
+# before you believe them.
 #
 # An average over fifteen subsets may hide something: the parts were made for scans that are rare. So the same runs once
 # more, for each scan alone.
