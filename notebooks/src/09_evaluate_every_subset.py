@@ -311,7 +311,7 @@ def committed(name):
     rows = pd.read_parquet(Path("results", f"{name}.parquet"))
     common, phantom = card["profile"]["common"], card["profile"]["phantom"]
     condition = common.get("condition") or ", ".join(dict.fromkeys(rows["rates"]))
-    print(f"{name}: {card['data']}, {card['date']}, commit {card['commit']}, {card['hardware']}\n"
+    print(f"{name}: {card['data']}, {card['date']}, commit {card['commit']}\n{card['hardware']}\n"
           f"{common['steps']} steps a run, seeds {sorted(set(rows['seed']))}, condition {condition}; "
           f"{phantom['train']} training and {rows['case'].nunique()} test cases at {phantom['spacing']:g} mm")
     return rows[rows["region"].isin(regions)], card
@@ -533,7 +533,7 @@ figures.show(figures.effect_map(map_of_effects, names=names_of),
              alt="Map of effects: parts of DMAF-Net down, regions across, one block for each kind of missing rates")
 
 # %% [markdown]
-# So attention is what helps, and where T2 is rare it carries WT, too. Of the three terms of distillation none shows a gain of its own in
+# So [attention](../docs/glossary.md#attention) is what helps, and where T2 is rare it carries WT, too. Of the three terms of distillation none shows a gain of its own in
 # the mean; the relation term gives to TC what it takes from WT where T2 is rare. Pale fields are one seed: wait for a second one
 # before you believe them.
 #
@@ -544,7 +544,7 @@ figures.show(figures.effect_map(map_of_effects, names=names_of),
 alone = every_rate[every_rate["subset"].isin(BRATS.modalities)]
 for rates, group in alone.groupby("rates", sort=False):
     missing_rates = parts_card["profile"]["rates"][rates]
-    print(f"{rates}, mean Dice over regions, cases and seeds, each scan alone; missing in training:",
+    print(f"{rates}, mean Dice over regions, cases and seeds, each scan alone\nmissing in training:",
           ", ".join(f"{m} {rate:.0%}" for m, rate in missing_rates.items()) or "nothing")
     print(group.groupby(["variant", "subset"], sort=False)["value"].mean().unstack()
           .reindex(index=[v for v in variants if v in set(group["variant"])], columns=BRATS.modalities)
@@ -580,8 +580,8 @@ print(f"mean Dice over regions, cases and seeds, by subset\n{ceiling.round(3).to
 gap = ceiling.loc["dedicated", "T2"] - ceiling.loc[f"{variants[0]}, mr2468", "T2"]
 closed = {variant: (ceiling.loc[f"{variant}, mr2468", "T2"] - ceiling.loc[f"{variants[0]}, mr2468", "T2"]) / gap
           for variant in (variants[1], variants[-1])}
-print(f"T2 alone, mr2468: the {variants[0]} is {gap:.3f} below its dedicated network; attention closes {closed[variants[1]]:.0%} of "
-      f"that, everything together {closed[variants[-1]]:.0%}")
+print(f"T2 alone, mr2468: the {variants[0]} is {gap:.3f} below its dedicated network\nattention closes {closed[variants[1]]:.0%} "
+      f"of that, everything together {closed[variants[-1]]:.0%}")
 
 # %% [markdown]
 # So there is something to teach, most of all to T2 and T1ce, and everything together closes about half of the distance for the scan that

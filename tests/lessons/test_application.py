@@ -308,9 +308,9 @@ def test_ctrl_c_ends_it_without_a_complaint():
         address = started.stdout.readline().split()[-1]
         assert "Ctrl-C ends it" in started.stdout.readline()
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-        assert opener.open(address, timeout=60).status == 200
+        assert opener.open(address, timeout=180).status == 200
         os.killpg(started.pid, signal.SIGINT)  # a terminal sends it to all processes of the command
-        _, complaint = started.communicate(timeout=60)
+        _, complaint = started.communicate(timeout=180)
     finally:
         started.kill()
     assert (started.returncode, complaint) == (0, "")
