@@ -312,7 +312,7 @@ def committed(name):
     common, phantom = card["profile"]["common"], card["profile"]["phantom"]
     condition = common.get("condition") or ", ".join(dict.fromkeys(rows["rates"]))
     print(f"{name}: {card['data']}, {card['date']}, commit {card['commit']}\n{card['hardware']}\n"
-          f"{common['steps']} steps a run, seeds {sorted(set(rows['seed']))}, condition {condition}; "
+          f"{common['steps']} steps a run, seeds {sorted(set(rows['seed']))}, condition {condition}\n"
           f"{phantom['train']} training and {rows['case'].nunique()} test cases at {phantom['spacing']:g} mm")
     return rows[rows["region"].isin(regions)], card
 

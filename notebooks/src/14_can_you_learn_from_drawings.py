@@ -380,7 +380,7 @@ else:
 # %%
 few = pd.read_parquet(Path("results", "fine_tuning.parquet"))
 few_card = json.loads(Path("results", "fine_tuning.json").read_text(encoding="utf-8"))
-print(f"{few_card['data']}; {few_card['steps']} steps a training, {few_card['tested']} tested studies; "
+print(f"{few_card['data']}; {few_card['steps']} steps a training, {few_card['tested']} tested studies\n"
       f"{few_card['date']}, {few_card['hardware']}")
 
 
@@ -407,7 +407,7 @@ NOTHING = "random numbers"
 for start in dict.fromkeys(few["start"]):
     if start != NOTHING:
         level = [own for own, value in means[NOTHING].items() if value >= means[start][0]]
-        print(f"{start}, none of one's own: {means[start][0]:.2f}; from {NOTHING} that takes "
+        print(f"{start}, none of one's own: {means[start][0]:.2f}\n    from {NOTHING} that takes "
               f"{f'{level[0]} own cases' if level else 'more than the 30 cases that were tried'}")
 
 # %% tags=["check"]
