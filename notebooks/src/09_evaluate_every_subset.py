@@ -523,10 +523,11 @@ names_of[variants[-2], variants[-3]] = "+ prototypes"
 names_of[variants[-1], variants[-2]] = "+ DTM"
 names_of[variants[-1], variants[0]] = "all parts together"
 map_of_effects = effects(every_rate, list(names_of), regions=regions)
-helped = {rates: [f"{names_of[cell.one, cell.before]} ({cell.region})" for cell in group.itertuples() if cell.verdict == "helps"]
-          for rates, group in map_of_effects.groupby("rates", sort=False)}
+helped = {rates: [f"{names_of[cell.one, cell.before]} ({cell.region})" for cell in group.itertuples()
+                  if cell.verdict == "helps"] for rates, group in map_of_effects.groupby("rates", sort=False)}
 for rates, found in helped.items():
-    print(textwrap.fill(f"helps, by the plan, {rates}: {', '.join(found) or 'no part in any region'}", 110, subsequent_indent="    "))
+    print(textwrap.fill(f"helps, by the plan, {rates}: {', '.join(found) or 'no part in any region'}", 110,
+                        subsequent_indent="    "))
 
 # %% tags=["hide-input"]
 figures.show(figures.effect_map(map_of_effects, names=names_of),
