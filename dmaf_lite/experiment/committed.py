@@ -39,23 +39,30 @@ def write_committed(folder: str | Path, rows: pd.DataFrame, card: Mapping[str, A
     """
     table, described = Path(folder) / f"{settings.name}.parquet", Path(folder) / f"{settings.name}.json"
     card = {**card, "made": [_made(card, rows)]}
-    if table.is_file() and described.is_file():
-        before = json.loads(described.read_text(encoding="utf-8"))
-        kept = pd.read_parquet(table)
+    if table.is_file():
+        before, kept = _card_of(described), pd.read_parquet(table)
         same = _same_runs(before, settings) if all(before.get(key) == card[key] for key in DATA) else set()
-        kept = kept[kept["run"].isin(same - set(rows["run"]))]
-        lost = sorted(set(pd.read_parquet(table, columns=["run"])["run"]) - set(kept["run"]) - set(rows["run"]))
+        lost = sorted(set(kept["run"]) - same - set(rows["run"]))
         if lost:
-            say(f"{table}: {len(lost)} runs are not of this profile and data any more and are left out: "
-                f"{', '.join(lost[:4])}")
-        card = _joined(card, before, set(kept["run"]))
-        rows = pd.concat([kept, rows], ignore_index=True) if len(kept) else rows
+            say(f"{table}: {len(lost)} runs are not of this profile and data any more, or their card is gone, and are "
+                f"left out: {', '.join(lost[:4])}")
+        kept = kept[kept["run"].isin(same - set(rows["run"]))]
+        if len(kept):
+            card, rows = _joined(card, before, set(kept["run"])), pd.concat([kept, rows], ignore_index=True)
     order = {run.name: number for number, run in enumerate(settings.runs)}
     rows = rows.sort_values("run", key=lambda runs: runs.map(order), kind="stable", ignore_index=True)
     with atomic_path(table) as partial:
         rows.to_parquet(partial, index=False)
     write_text(described, json.dumps(card, indent=1))
     return rows
+
+
+def _card_of(path: Path) -> dict[str, Any]:
+    """The card of a table that is there; empty where it is gone or damaged: nobody can tell then what its runs are."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def _made(card: Mapping[str, Any], rows: pd.DataFrame) -> dict[str, Any]:

@@ -83,3 +83,14 @@ def test_a_second_look_at_the_same_folder_changes_nothing(tmp_path):
     second = write_committed(tmp_path, rows(*RUNS), card(*RUNS), SETTINGS, say=said.append)
     pd.testing.assert_frame_equal(first, second)
     assert not said and len(read(tmp_path)[1]["made"]) == 1
+
+
+@pytest.mark.parametrize("damage", ["", "{", None])
+def test_a_table_whose_card_is_gone_or_damaged_is_not_dropped_without_a_word(tmp_path, damage):
+    write_committed(tmp_path, rows(RUNS[0]), card(RUNS[0]), SETTINGS)
+    (tmp_path / "tiny.json").unlink()
+    if damage is not None:
+        (tmp_path / "tiny.json").write_text(damage)
+    said = []
+    write_committed(tmp_path, rows(RUNS[1]), card(RUNS[1]), SETTINGS, say=said.append)
+    assert set(read(tmp_path)[0]["run"]) == {RUNS[1]} and len(said) == 1 and RUNS[0] in said[0]
