@@ -148,10 +148,10 @@ def _shared(net: nn.Module, windows: Tensor, subsets: Tensor) -> Tensor:
     for number, mask in enumerate(subsets):
         # One subset for all windows, not all subsets of one: fusion is cheaper where all rows have the same scans.
         available = mask.expand(len(windows), -1)
-        probabilities = net.decode(features.select(available), available).logits.float().softmax(dim=1)
+        logits = net.decode(features.select(available), available).logits.float()
         if all_of_them is None:  # one large block, written part by part
-            all_of_them = probabilities.new_empty((len(windows), len(subsets), *probabilities.shape[1:]))
-        all_of_them[:, number] = probabilities
+            all_of_them = logits.new_empty((len(windows), len(subsets), *logits.shape[1:]))
+        all_of_them[:, number] = logits.softmax(dim=1)
     return all_of_them
 
 

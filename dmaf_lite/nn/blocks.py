@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dmaf_lite.base.device import in_float32
 from dmaf_lite.nn.interpolation import trilinear
 from dmaf_lite.nn.slabs import answers_in_slabs, norm_act_in_slabs
 
@@ -32,6 +33,30 @@ def in_layout(x: Tensor) -> Tensor:
     """float[N, C, D, H, W] in the memory layout that is fast on its device; the tensor itself where it lies so."""
     last = x.device.type in CHANNELS_LAST
     return x.contiguous(memory_format=torch.channels_last_3d if last else torch.contiguous_format)
+
+
+def add_into(x: Tensor, y: Tensor) -> Tensor:
+    """x + y; where nobody wants gradients into the memory of x, which must have been made just now."""
+    return x + y if torch.is_grad_enabled() or x.dtype != y.dtype else x.add_(y)
+
+
+class PointConv(nn.Conv3d):
+    """A convolution of 1^3 voxels, for the few classes of a head.
+
+    Without gradients on a CPU it is a product of matrices in float32: a quarter of a convolution's time, from 8 to 4
+    channels.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__(channels, classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() or x.device.type != "cpu":
+            return super().forward(x)
+        with in_float32(x.device):
+            voxels = x.float().movedim(1, -1).flatten(1, 3).mT  # (N, C, V), a view where the channels are last
+            y = torch.bmm(self.weight.flatten(1).float().expand(len(x), -1, -1), voxels)
+            return y.add_(self.bias[:, None]).unflatten(2, x.shape[2:])
 
 
 class _NormChannelsLast(torch.autograd.Function):
@@ -148,7 +173,7 @@ class ResidualLevel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         u = in_layout(self.enter(x))  # from here through the whole network
-        return u + self.refine(u)
+        return add_into(u, self.refine(u))
 
 
 def initialise(module: nn.Module) -> None:

@@ -16,6 +16,7 @@ Taught in lesson 02.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -140,7 +141,14 @@ def _kept(available: tuple[tuple[bool, ...], ...], device: torch.device) -> Pair
 
 
 def take(maps: Tensor, rows: Tensor) -> Tensor:
-    """Rows of float[P, C, D, H, W] in their memory layout (`index_select` alone would put the channels first)."""
+    """Rows of float[P, C, D, H, W] in their memory layout (`index_select` alone would put the channels first).
+
+    Rows that follow one another, as those of one scan of all studies do, are a view: nothing is copied.
+    """
+    start, count = int(rows[0]), len(rows)
+    if torch.equal(rows, torch.arange(start, start + count)):
+        return maps[start:start + count]
+    rows = rows.to(maps.device, non_blocking=True)
     if maps.is_contiguous():
         return maps.index_select(0, rows)
     return maps.movedim(1, -1).index_select(0, rows).movedim(-1, 1)
@@ -183,7 +191,6 @@ class Features:
             at = int((rows < 0).nonzero()[0])
             raise ValueError(f"modality {int(wanted.modality[at])} of study {int(source[at])} was not encoded; "
                              "only scans that were there can be decoded")
-        rows = rows.to(device, non_blocking=True)
         return Features([take(level, rows) for level in self.levels], Pairs.of(available, device))
 
     def dense(self, level: int) -> Tensor:
@@ -203,7 +210,7 @@ class Prediction:
         fused_features: f_l, one float[B, C_l, D_l, H_l, W_l] per level, full size first.
         decoder_features: float[B, C_1, D, H, W], the input of the last convolution.
         fusion_weights: Per level float[P, C_l or 1, ...], the weight of each modality where the network has one,
-            summing to 1 over the modalities of a study; evaluation mode only.
+            summing to 1 over the modalities of a study, or a function that makes it; evaluation mode only.
     """
 
     logits: Tensor
@@ -212,12 +219,13 @@ class Prediction:
     deep_logits: list[Tensor] | None = None
     fused_features: list[Tensor] | None = None
     decoder_features: Tensor | None = None
-    fusion_weights: list[Tensor] | None = None
+    fusion_weights: list[Tensor | Callable[[], Tensor]] | None = None
 
     @cached_property
     def modality_weights(self) -> list[Tensor] | None:
         """Per level float[P, 1, D_l, H_l, W_l]: the weights' mean over the channels, made when somebody asks."""
         if self.fusion_weights is None:
             return None
+        made = [w() if callable(w) else w for w in self.fusion_weights]
         return [w.mean(dim=1, keepdim=True).expand(-1, 1, *f.shape[2:])
-                for w, f in zip(self.fusion_weights, self.fused_features, strict=True)]
+                for w, f in zip(made, self.fused_features, strict=True)]

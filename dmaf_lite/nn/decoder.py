@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from dmaf_lite.nn.blocks import CUBE, Kernel, NormActConv, in_layout, upsample
+from dmaf_lite.nn.blocks import CUBE, Kernel, NormActConv, PointConv, add_into, in_layout, upsample
 
 
 class UpLevel(nn.Module):
@@ -30,8 +30,8 @@ class UpLevel(nn.Module):
 
     def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
         deep = in_layout(self.reduce(deep))  # a convolution of a small map may have answered in another one
-        h = upsample(deep, skip.shape[2:]) + skip
-        return h + self.merge(h)
+        h = add_into(upsample(deep, skip.shape[2:]), skip)
+        return add_into(h, self.merge(h))
 
 
 class Decoder(nn.Module):
@@ -52,8 +52,8 @@ class Decoder(nn.Module):
             UpLevel(c_deep, c_skip, padding=padding, kernel=kernel)
             for (c_skip, c_deep), kernel in zip(pairwise(channels), kernels, strict=False)
         )
-        self.head = nn.Conv3d(channels[0], classes, 1)
-        self.deep_heads = nn.ModuleList(nn.Conv3d(c, classes, 1) for c in channels[1:]) if deep else None
+        self.head = PointConv(channels[0], classes)
+        self.deep_heads = nn.ModuleList(PointConv(c, classes) for c in channels[1:]) if deep else None
 
     def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Decoder features of all levels, full size first: h_1 .. h_L, h_L being the input's deepest map."""

@@ -11,6 +11,9 @@ Lesson 03 writes it out slowly for one study and shows both equal, values and gr
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -19,7 +22,7 @@ from torch import Tensor, nn
 
 from dmaf_lite.nn.blocks import CHANNELS_LAST, average_pool, upsample
 from dmaf_lite.nn.contract import Pairs
-from dmaf_lite.nn.slabs import fuse_in_slabs
+from dmaf_lite.nn.slabs import fuse_by_softmax, fuse_in_slabs, weights_in_slabs
 
 
 def softmax_over_available(scores: Float[Tensor, "P *map"], pairs: Pairs) -> Float[Tensor, "P *map"]:
@@ -65,11 +68,11 @@ class AttentionBlock(nn.Module):
         self.norm_feedforward = nn.LayerNorm(width)
         self.feedforward = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
-    def forward(self, tokens: Float[Tensor, "B T d"], key_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
-        """Let every token look at the tokens that are there."""
+    def forward(self, tokens: Float[Tensor, "B T d"], key_mask: Bool[Tensor, "B T"] | None) -> Float[Tensor, "B T d"]:
+        """Let every token look at the tokens that are there; None: at all of them."""
         qkv = self.qkv(self.norm_attention(tokens))
         q, k, v = rearrange(qkv, "b t (three h c) -> three b h t c", three=3, h=self.heads)
-        mask = key_mask[:, None, None, :]  # one row of keys for every head and query
+        mask = None if key_mask is None else key_mask[:, None, None, :]  # one row of keys for every head and query
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         tokens = tokens + self.out(rearrange(attended, "b h t c -> b t (h c)"))
         return tokens + self.feedforward(self.norm_feedforward(tokens))
@@ -119,23 +122,40 @@ class DMAF(nn.Module):
     def scores(self, e: Float[Tensor, "P C D H W"], pairs: Pairs) -> Float[Tensor, "P C g1 g2 g3"]:
         """S_m, the restored map before up-sampling."""
         tokens, size = self.tokens(e, pairs)
-        n = tokens.shape[1]
-        key_mask = pairs.available_on_device.repeat_interleave(n, dim=1)  # (B, M N)
-        x = pairs.to_dense(tokens).flatten(1, 2)  # (B, M N, C), exact 0 where missing
-        for block in self.blocks:
-            x = block(x, key_mask)
-        x = pairs.from_dense(x.unflatten(1, (pairs.M, n)))  # (P, N, C)
+        x = self._among_available(tokens, pairs) if pairs.uniform else self._masked(tokens, pairs)
         d, h, w = size
         return rearrange(self.restore(x), "p (d h w) c -> p c d h w", d=d, h=h, w=w)
 
+    def _masked(self, tokens: Float[Tensor, "P N C"], pairs: Pairs) -> Float[Tensor, "P N C"]:
+        """The blocks over all M modalities; those that are missing hold exact 0, and nobody looks at them."""
+        n = tokens.shape[1]
+        key_mask = pairs.available_on_device.repeat_interleave(n, dim=1)  # (B, M N)
+        x = pairs.to_dense(tokens).flatten(1, 2)  # (B, M N, C)
+        for block in self.blocks:
+            x = block(x, key_mask)
+        return pairs.from_dense(x.unflatten(1, (pairs.M, n)))
+
+    def _among_available(self, tokens: Float[Tensor, "P N C"], pairs: Pairs) -> Float[Tensor, "P N C"]:
+        """The same where all studies have the same k modalities: k N tokens each, and no mask."""
+        x = rearrange(tokens, "(k b) n c -> b (k n) c", b=pairs.B)
+        for block in self.blocks:
+            x = block(x, None)
+        return rearrange(x, "b (k n) c -> (k b) n c", n=tokens.shape[1])
+
     def forward(
         self, e: Float[Tensor, "P C D H W"], pairs: Pairs
-    ) -> tuple[Float[Tensor, "B C D H W"], Float[Tensor, "P _ D H W"]]:
-        """Fuse the packed features e; gives f and the weights A, without gradients on a CPU A's mean over channels."""
+    ) -> tuple[Float[Tensor, "B C D H W"], Float[Tensor, "P _ D H W"] | Callable[[], Tensor]]:
+        """Fuse the packed features e; gives f and the weights A.
+
+        Without gradients on a CPU, where f is made without them: a function that makes A's mean over channels.
+        """
         if pairs.uniform and pairs.P == pairs.B and not torch.is_grad_enabled():
             return e, torch.ones_like(e[:, :1])  # one scan each: whatever its score, its weight is 1
         if not torch.is_grad_enabled() and e.device.type == "cpu":
-            return fuse_in_slabs(self.scores(e, pairs).float(), e, pairs, self.gate)
+            scores = self.scores(e, pairs).float()
+            f = fuse_by_softmax(scores, e, pairs) if self.gate is softmax_over_available else \
+                fuse_in_slabs(scores, e, pairs, self.gate)
+            return f, partial(weights_in_slabs, scores, e.shape[2:], pairs, self.gate)
         # float32: a softmax and a weighted sum, and on CPUs bfloat16 takes longer for both.
         scores = upsample(self.scores(e, pairs).float(), e.shape[2:])
         if e.device.type not in CHANNELS_LAST:

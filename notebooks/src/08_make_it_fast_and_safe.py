@@ -220,6 +220,9 @@ for a, b in zip(forward_and_back(first_order), forward_and_back(last_order), str
 # **Whole maps at a time.** [Fusion](../docs/glossary.md#fusion) does little arithmetic on much memory: scores made larger, softmax, weights times
 # features, sum. Written as in lesson 03, each of the four goes through maps of the full size, and the processor waits for
 # memory. Where no gradient is needed, the package does all four on a few planes that fit the cache, then on the next.
+# And it makes one map of scores larger less, since a softmax knows differences alone: with $x_m = \exp(S_m - S_1)$, so
+# $x_1 = 1$, the fused map is $\sum_m x_m e^m \,/ \sum_m x_m$; of two scans it is
+# $e^1 + \sigma(S_2 - S_1)\,(e^2 - e^1)$, with the sigmoid $\sigma$.
 
 # %%
 fusion, scans = net.fusions[0], Pairs.of(torch.ones(1, BRATS.M, dtype=torch.bool))

@@ -7,8 +7,10 @@ from torch import nn
 from dmaf_lite.nn.blocks import (
     InstanceNorm,
     NormActConv,
+    PointConv,
     ResidualLevel,
     _NormChannelsLast,
+    add_into,
     average_pool,
     in_layout,
     mean_of_cells,
@@ -129,3 +131,26 @@ def test_maps_lie_as_their_device_likes(monkeypatch):
     assert in_layout(x).is_contiguous(memory_format=torch.channels_last_3d)
     monkeypatch.setattr("dmaf_lite.nn.blocks.CHANNELS_LAST", set())
     assert in_layout(in_layout(x)).is_contiguous()
+
+
+@pytest.mark.parametrize("studies", [1, 3])
+@pytest.mark.parametrize("order", [torch.channels_last_3d, torch.contiguous_format])
+def test_a_head_answers_alike_with_and_without_gradients(studies, order):
+    torch.manual_seed(0)
+    head, x = PointConv(8, 4), torch.randn(studies, 8, 5, 6, 7).contiguous(memory_format=order)
+    expected = head(x)
+    assert expected.requires_grad
+    with torch.no_grad():
+        torch.testing.assert_close(head(x), expected)
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(head(x.bfloat16()), nn.Conv3d.forward(head, x.bfloat16()).float(), atol=2e-2,
+                                       rtol=2e-2)
+
+
+def test_sums_are_written_into_memory_only_where_nobody_wants_gradients():
+    x, y = torch.randn(3, requires_grad=True), torch.randn(3)
+    assert torch.equal(add_into(x, y), x + y) and add_into(x, y) is not x
+    with torch.no_grad():
+        expected = x + y
+        assert add_into(x, y) is x and torch.equal(x, expected)
+        assert add_into(y.bfloat16(), y).dtype == torch.float32

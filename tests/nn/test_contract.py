@@ -85,6 +85,16 @@ def test_selected_rows_keep_the_channels_last():
     assert chosen.levels[0].is_contiguous(memory_format=torch.channels_last_3d)
 
 
+@pytest.mark.parametrize(("wanted", "copied"), [([0, 1, 1, 0], False), ([1, 0, 0, 0], False), ([1, 0, 1, 0], True)])
+def test_rows_that_follow_one_another_are_not_copied(wanted, copied):
+    level = torch.randn(8, 3, 4, 4, 4).contiguous(memory_format=torch.channels_last_3d)
+    features = Features([level], Pairs.of(torch.ones(2, 4, dtype=torch.bool)))
+    chosen = features.select(torch.tensor([wanted] * 2, dtype=torch.bool)).levels[0]
+    assert torch.equal(chosen, level[[2 * m + b for m in range(4) if wanted[m] for b in range(2)]])
+    same_memory = chosen.untyped_storage().data_ptr() == level.untyped_storage().data_ptr()
+    assert same_memory is not copied
+
+
 def test_a_table_seen_before_is_listed_once():
     """What a GPU is given: the same pairs, and the very same tensors the second time."""
     available = torch.tensor([[True, False, True], [False, True, False]])

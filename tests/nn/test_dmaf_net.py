@@ -57,6 +57,25 @@ def test_nan_in_a_missing_modality_changes_no_bit(name, training, dtype, spec):
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
+@pytest.mark.parametrize("name", ["baseline", "dmaf_net"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_without_gradients_nothing_of_a_missing_scan_and_nothing_of_an_earlier_subset_is_left(name, dtype):
+    """Answers are made in place there: the features must stay as they were encoded."""
+    net, images = small(name).eval(), torch.randn(2, BRATS.M, 8, 8, 8)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        features = net.encode(images, torch.ones(2, BRATS.M, dtype=torch.bool))
+        levels = [level.clone() for level in features.levels]
+        for mask in MASKS:
+            available = mask.expand(2, -1)
+            found = outputs(net.decode(features.select(available), available))
+            nan = torch.where(available[:, :, None, None, None], images, float("nan"))
+            alone = net(nan, available)
+            for a, b in zip(found, outputs(alone), strict=True):
+                torch.testing.assert_close(a, b)
+            assert all(torch.equal(a, b) for a, b in zip(outputs(alone), outputs(net(nan, available)), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(levels, features.levels, strict=True))
+
+
 def test_an_encoder_that_sees_nothing_has_no_gradient():
     net = small()
     net(torch.randn(2, 4, 8, 8, 8), MASKS[[0, 3]]).logits.sum().backward()  # FLAIR, T2

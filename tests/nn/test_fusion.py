@@ -57,6 +57,21 @@ def packed(available, channels=16, size=6, dtype=torch.float32, seed=1):
     return torch.randn(pairs.P, channels, size, size, size, dtype=dtype), pairs
 
 
+def test_tokens_among_available_are_the_masked_ones():
+    """Where all studies have the same scans, the blocks without mask and without the absent give the same."""
+    dmaf = lively(grid=2, depth=2).double()
+    for subset in BRATS.subsets():
+        e, pairs = packed(torch.tensor([subset] * 2), dtype=torch.float64)
+        tokens, _ = dmaf.tokens(e, pairs)
+        results = []
+        for form in (dmaf._among_available, dmaf._masked):
+            answer = form(tokens, pairs)
+            results.append([answer, *torch.autograd.grad(answer.square().sum(), [*dmaf.blocks.parameters(), tokens],
+                                                         retain_graph=True)])
+        for a, b in zip(*results, strict=True):
+            torch.testing.assert_close(a, b)
+
+
 def all_masks(m):
     return torch.tensor([[bool(i >> k & 1) for k in range(m)] for i in range(1, 2**m)])
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from dmaf_lite.nn import slabs
-from dmaf_lite.nn.blocks import NormActConv
+from dmaf_lite.nn.blocks import NormActConv, upsample
 from dmaf_lite.nn.contract import Pairs
-from dmaf_lite.nn.fusion import DMAF
+from dmaf_lite.nn.fusion import DMAF, softmax_over_available
 from dmaf_lite.spec import BRATS
 
 TABLES = {
@@ -37,9 +37,32 @@ def test_fusion_in_slabs_is_fusion_of_whole_maps(table, gate, cache, monkeypatch
     with torch.no_grad():
         f, mean = layer(e, pairs)
     torch.testing.assert_close(f, whole)
-    torch.testing.assert_close(mean, weights.mean(1, keepdim=True))
+    torch.testing.assert_close(mean(), weights.mean(1, keepdim=True))
     assert f.is_contiguous(memory_format=torch.channels_last_3d) == whole.is_contiguous(
         memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("largest", [3.0, 500.0], ids=["some far apart", "beyond what an exponential can say"])
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_scores_far_apart_are_weighed_as_the_softmax_does(table, largest):
+    torch.manual_seed(0)
+    pairs = Pairs.of(torch.tensor(table))
+    e = channels_last(pairs.P, 8, 10, 9, 7)
+    scores = largest * torch.randn(pairs.P, 8, 3, 3, 3)
+    found = slabs.fuse_by_softmax(scores, e, pairs)
+    weights = softmax_over_available(upsample(scores.double(), e.shape[2:]), pairs)
+    assert weights.max() > 0.99
+    torch.testing.assert_close(found.double(), pairs.sum_by_study(weights * e), rtol=1e-4, atol=1e-4)
+
+
+def test_half_precision_features_are_weighed_in_float32():
+    torch.manual_seed(0)
+    pairs = Pairs.of(torch.ones(2, 3, dtype=torch.bool))
+    e, scores = channels_last(6, 8, 6, 5, 4).bfloat16(), torch.randn(6, 8, 3, 3, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = slabs.fuse_by_softmax(scores, e, pairs)
+    torch.testing.assert_close(found, slabs.fuse_by_softmax(scores, e.float(), pairs), rtol=0, atol=0)
+    torch.testing.assert_close(found, slabs.fuse_in_slabs(scores, e.float(), pairs, softmax_over_available))
 
 
 @pytest.mark.parametrize("cache", [1, 1 << 30], ids=["plane by plane", "all at once"])
