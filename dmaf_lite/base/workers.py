@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +11,11 @@ from contextlib import contextmanager
 NO_GUARD = ("the worker processes ended before they did anything: each of them imports the script that started it, so "
             'a script does such work under `if __name__ == "__main__":`, or with workers=0; if yours does, memory is '
             "short: take fewer workers")
+
+
+def cores() -> int:
+    """Processor cores that this process may use; a scheduler or container may grant fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def end_if_importing() -> None:

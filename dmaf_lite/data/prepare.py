@@ -27,7 +27,7 @@ from nibabel.orientations import aff2axcodes
 from tqdm.auto import tqdm
 
 from dmaf_lite.base.atomic import atomic_path
-from dmaf_lite.base.workers import worker_pool
+from dmaf_lite.base.workers import cores, worker_pool
 from dmaf_lite.data.case import DEFAULT_MINIMUM, CaseError, CaseFiles, NormalisedCase, load_case, normalise_case
 from dmaf_lite.data.finding import find_cohort
 from dmaf_lite.data.layouts import Layout
@@ -135,7 +135,7 @@ def prepare_cohort(folder: str | Path, out: str | Path, *, layout: str | Layout,
             report.warnings |= {name: notes} if notes else {}
         else:
             todo.append(found.cases[name])
-    workers = min(os.cpu_count() or 1, MOST_WORKERS, len(todo)) if workers is None else workers
+    workers = min(cores(), MOST_WORKERS, len(todo)) if workers is None else workers
     job = partial(_prepare_one, out=out, layout=layout, size=size, spacing=spacing, preparation=preparation)
     for name, error, notes in tqdm(_each(job, todo, workers), total=len(todo), desc="prepare", unit="case",
                                    disable=not todo):

@@ -26,8 +26,7 @@ from dmaf_lite.evaluation import observed
 from dmaf_lite.evaluation.calibration import Calibration, beside, write_calibration
 from dmaf_lite.evaluation.experience import experience_of, features
 from dmaf_lite.evaluation.fitting import fit, judge
-from dmaf_lite.evaluation.inference import WindowSettings
-from dmaf_lite.evaluation.predict import windows_of
+from dmaf_lite.evaluation.inference import WindowSettings, windows_of
 from dmaf_lite.methods.weights import load_weights, weights_digest, weights_file
 from dmaf_lite.phantom.ready import PhantomSettings, ready_cohort
 

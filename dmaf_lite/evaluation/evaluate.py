@@ -35,7 +35,7 @@ from dmaf_lite.data.case import CaseError
 from dmaf_lite.data.cohort import Cohort, read_names
 from dmaf_lite.evaluation.conventions import CONVENTIONS, EvaluationSettings, usual
 from dmaf_lite.evaluation.file_grid import Placed, check_prepared, label_on_files
-from dmaf_lite.evaluation.inference import WindowSettings, check_window, subset_probabilities
+from dmaf_lite.evaluation.inference import check_window, subset_probabilities, windows_of
 from dmaf_lite.evaluation.metrics import DEFINITIONS, EMPTY, HD95, diagonal_mm
 from dmaf_lite.evaluation.scoring import score_case
 from dmaf_lite.methods.weights import load_weights, weights_digest, weights_file
@@ -264,14 +264,15 @@ def settings_of(args: argparse.Namespace, card: Mapping[str, Any]) -> Evaluation
         settings = read_settings(EvaluationSettings, args.settings)
     elif args.convention in ("kit", "patient", "published"):
         named = None if args.convention == "kit" else args.convention  # "kit": the one for this kind of study
-        settings = usual(SPECS[card.get("spec", "brats")], card.get("window", WindowSettings.window), named)
+        trained = windows_of(card)
+        settings = usual(SPECS[card.get("spec", "brats")], trained.window, named, largest=trained.largest)
     else:
         settings = CONVENTIONS[args.convention]
     if args.window is not None:
         if len(args.window) not in (1, 3):
             raise ValueError(f"--window takes one number or three, got {len(args.window)}")
         window = tuple(args.window) * (3 // len(args.window))
-        settings = replace(settings, windows=replace(settings.windows, window=window))
+        settings = replace(settings, windows=replace(settings.windows, window=window, largest=None))
     if args.hd95:
         settings = replace(settings, hd95=tuple(HD95(*name.split("/", 1)) for name in args.hd95))
     return settings

@@ -9,9 +9,9 @@ Taught in lesson 09.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch.nn.functional import interpolate
 
 from dmaf_lite.base.device import autocast, choose_precision
 from dmaf_lite.base.settings import checked
+from dmaf_lite.evaluation.window_size import fitted_window
 
 LEFT_RIGHT = -3  # the axis of prepared arrays (..., D, H, W) that runs from one side of the head to the other
 
@@ -38,6 +39,8 @@ class WindowSettings:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     # The mean with the prediction for the mirrored study, left for right; twice the time.
     mirror: bool = False
+    # Windows grow up to this where fewer voxels are computed then (`window_size.py`); None: never. See `windows_of`.
+    largest: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < 1:
@@ -45,6 +48,20 @@ class WindowSettings:
         if len(self.window) != 3 or min(*self.window, self.windows_at_once) < 1:
             raise ValueError("window takes three sides in voxels; sides and windows_at_once are at least 1, got "
                              f"{self.window}, {self.windows_at_once}")
+        if self.largest is not None and any(a < b for a, b in zip(self.largest, self.window, strict=True)):
+            raise ValueError(f"largest is {self.largest}; expected no side below that of the window, {self.window}")
+
+
+def windows_of(card: Mapping[str, Any]) -> WindowSettings:
+    """The window of some weights, by their card: their crop, up to the largest that they have learned from.
+
+    On 24 randomised phantoms of 3 mm, with weights that had learned from crops of 32 to 48 (`late_crops`), windows of
+    those sizes took 0.46 of the time of 32 alone, at a mean Dice over all subsets of .6063 in place of .6067.
+    """
+    window = tuple(card.get("window", WindowSettings.window))
+    crops = [window, *(tuple(crop) for crop in card.get("recipe", {}).get("late_crops", ()))]
+    largest = tuple(max(sides) for sides in zip(*crops, strict=True))
+    return WindowSettings(window=window, largest=None if largest == window else largest)
 
 
 def check_window(net: nn.Module, window: Sequence[int]) -> None:
@@ -176,13 +193,16 @@ def _slide(net: nn.Module, images: np.ndarray, predictor: Callable[[Tensor], Ten
         mirrored = _slide(net, np.flip(images, LEFT_RIGHT), predictor, plain, progress)
         return (_slide(net, images, predictor, plain, progress) + mirrored.flip(LEFT_RIGHT)) / 2
     check_window(net, settings.window)
+    window = settings.window if settings.largest is None else fitted_window(
+        images.shape[1:], settings.window, settings.largest, overlap=settings.overlap,
+        stride=getattr(net, "stride", (1, 1, 1)))
     was_training = net.training
     net.eval()
     device = next(net.parameters()).device
     try:
         with autocast(device, choose_precision(settings.precision, device)):
             return sliding_window_inference(
-                torch.from_numpy(writeable(images, np.float32))[None].to(device), settings.window,
+                torch.from_numpy(writeable(images, np.float32))[None].to(device), window,
                 settings.windows_at_once, predictor, overlap=settings.overlap, mode=settings.blending,
                 progress=progress,
             )

@@ -19,9 +19,9 @@ from tqdm.auto import tqdm
 from dmaf_lite.data.case import CaseError, CaseFiles, load_case, normalise_case
 from dmaf_lite.data.layouts import Layout, layout_of
 from dmaf_lite.evaluation.file_grid import label_on_files
-from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
+from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities, windows_of
 from dmaf_lite.evaluation.metrics import dice
-from dmaf_lite.evaluation.predict import target_spacing, windows_of
+from dmaf_lite.evaluation.predict import target_spacing
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -36,7 +36,7 @@ from dmaf_lite.data.finding import SeveralCases, UnclearNames, one_case
 from dmaf_lite.data.plausibility import skull_note
 from dmaf_lite.evaluation.calibration import Calibration
 from dmaf_lite.evaluation.file_grid import SPACING_TOLERANCE, label_on_files, mm, on_files, same_spacing
-from dmaf_lite.evaluation.inference import WindowSettings, probabilities_and_weights
+from dmaf_lite.evaluation.inference import WindowSettings, probabilities_and_weights, windows_of
 from dmaf_lite.evaluation.metrics import volume_ml
 from dmaf_lite.evaluation.promise import calibration_of, promise
 from dmaf_lite.methods.weights import load_weights, weights_file
@@ -297,11 +297,6 @@ def _add_several(case_dir: str | Path, layout: Layout, report: PredictReport,
     report.failed |= {f"{case_dir}: {name}": str(error) for name, error in found.bad.items()}
 
 
-def windows_of(card: Mapping[str, Any]) -> WindowSettings:
-    """The window that the weights were trained on, else the default."""
-    return WindowSettings(window=tuple(card.get("window", WindowSettings.window)))
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``python -m dmaf_lite predict``."""
     parser.description = f"Segment studies with any of the modalities. {NOT_A_DEVICE}"
@@ -339,7 +334,7 @@ def main(args: argparse.Namespace) -> int:
     net, card = load_weights(args.weights, choose_device(args.device))
     windows = windows_of(card)
     if args.window is not None:
-        windows = replace(windows, window=(args.window,) * 3)
+        windows = replace(windows, window=(args.window,) * 3, largest=None)
     calibration, why_not = calibration_of(args.weights, net)
     if why_not:
         print(f"expected Dice and intervals are left out: {why_not}", file=sys.stderr)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dmaf_lite.base.workers import cores
 from dmaf_lite.experiment.matrix import Matrix, is_held, threads_for
 
 # Slurm asks a job to stop so many seconds before its time ends; a step and a checkpoint fit into that many times over.
@@ -44,13 +45,12 @@ def on_this_machine(matrix: Matrix, words: Sequence[str], processes: int) -> int
 
     Each writes its messages to OUT/process-<n>.log.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     children, logs = [], []
     try:
         for number in range(processes):
             logs.append((matrix.folder / f"process-{number}.log").open("w", encoding="utf-8"))
             children.append(subprocess.Popen(words, stdout=logs[-1], stderr=subprocess.STDOUT,
-                                             env=environment(threads_for(matrix.settings, processes, cores))))
+                                             env=environment(threads_for(matrix.settings, processes, cores()))))
         return max(child.wait() for child in children)
     except BaseException:
         for child in children:

@@ -1,6 +1,7 @@
 """A matrix of runs in a folder: any number of processes may work at it, and each run says for itself how far it is.
 
     OUT/profile.yaml     what the matrix consists of           OUT/cohort/   the phantom, where it is one
+    OUT/training/<variant>/  phantoms that only this variant is trained on, where the profile draws some
     OUT/runs/<run>/      one run each (`training/run.py`), with rows/ and rows.parquet when it has been scored,
                          validation.csv, cost.json, and error.txt if it failed
     OUT/rows.parquet     the rows of all finished runs         OUT/card.json  recipe, hardware, commit, date
@@ -81,8 +82,25 @@ class Matrix:
 
     def training_set(self, key: RunKey) -> TrainingSet:
         """The training cases of a run, with its table: the same one for every variant and seed."""
-        return training_set(self.settings.protocol, self.cohort, self.split, self.settings.train_settings(key),
+        cohort, split = self.trained_on(key.variant)
+        return training_set(self.settings.protocol, cohort, split, self.settings.train_settings(key),
                             fold=key.fold, seed=self.settings.table_seed)
+
+    def trained_on(self, variant: str) -> tuple[Cohort, Mapping[str, Sequence[str]]]:
+        """Where the training cases of a variant come from: the cohort, or phantoms of its own, drawn at first use.
+
+        Raises:
+            ValueError: If these are not of the cohort's kind.
+        """
+        drawn = self.settings.training_phantoms
+        if variant not in drawn:
+            return self.cohort, self.split
+        first = next(name for name, phantom in drawn.items() if phantom == drawn[variant])  # the same are drawn once
+        cohort, _ = ready_cohort(self.folder / "training" / first, drawn[variant])
+        if cohort.spec != self.cohort.spec:
+            raise ValueError(f"{variant} is trained on phantoms of {cohort.spec.name} and the cohort is "
+                             f"{self.cohort.spec.name}; expected the same kind of study")
+        return cohort, {"train": cohort.names}
 
     def is_done(self, key: RunKey) -> bool:
         """Whether the rows of this very run are there.

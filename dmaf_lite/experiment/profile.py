@@ -47,6 +47,8 @@ class ExperimentSettings:
         seeds: Of the trainings.
         common: Training settings of every run.
         phantom: The cohort; left out of account where a prepared cohort is given.
+        training_phantoms: Variant -> phantoms of its own that it is trained on, all of them, in place of the cohort's
+            training cases. Validation and test stay those of the cohort: what is learned from other data, or from less.
         protocol: Who is trained on and who is tested on: ``split``, ``cv5`` or ``passion`` (`protocol.py`).
         table_seed: Of the missing-rate tables; one table for all runs, so that seeds vary the training only.
         choice: Which weights are scored: the ``last``, or the ``best-on-validation`` (mean Dice over subsets and
@@ -63,6 +65,7 @@ class ExperimentSettings:
     seeds: tuple[int, ...] = (0,)
     common: dict[str, Any] = field(default_factory=dict)
     phantom: PhantomSettings = field(default_factory=PhantomSettings)
+    training_phantoms: dict[str, PhantomSettings] = field(default_factory=dict)
     protocol: Literal["split", "cv5", "passion"] = "split"
     table_seed: int = 0
     choice: Literal["last", "best-on-validation"] = "last"
@@ -82,6 +85,7 @@ class ExperimentSettings:
             raise ValueError("the protocol passion looks at its test cases every few steps, and cv5 has no cases to "
                              f"look at; found validate_every {self.validate_every} with {self.protocol}. Set it for "
                              "passion, leave it out for cv5")
+        self._check_training_phantoms()
         for run in self.runs:  # a misspelt setting stops here, before the first run
             try:
                 self.train_settings(run)
@@ -93,6 +97,22 @@ class ExperimentSettings:
             raise ValueError(f"two runs are named {sorted(twice)[0]}; expected other names of variants or rates")
         if not names:
             raise ValueError("there is no run; expected at least one variant and one seed")
+
+    def _check_training_phantoms(self) -> None:
+        unknown = [name for name in self.training_phantoms if name not in self.variants]
+        if unknown:
+            raise ValueError(f"training_phantoms names {unknown[0]}, which is no variant; expected some of "
+                             f"{', '.join(self.variants)}")
+        if self.training_phantoms and self.protocol != "split":
+            raise ValueError(f"training_phantoms are given, and the protocol {self.protocol} trains on its own folds; "
+                             "leave one of them out")
+        for name, phantom in self.training_phantoms.items():
+            if phantom.kind != self.phantom.kind:
+                raise ValueError(f"training_phantoms of {name} are {phantom.kind}s, and the cohort is of "
+                                 f"{self.phantom.kind}s; expected the same kind")
+            if phantom.seed == self.phantom.seed:  # the same heads and tumours would be trained on and tested
+                raise ValueError(f"training_phantoms of {name} have the seed of the cohort, {phantom.seed}, so that "
+                                 "the test cases would be among them; expected another seed")
 
     @property
     def runs(self) -> list[RunKey]:

@@ -10,7 +10,7 @@ import numpy as np
 from dmaf_lite import figures
 from dmaf_lite.base.atomic import atomic_path, write_text
 from dmaf_lite.data.cohort import Cohort
-from dmaf_lite.evaluation.inference import WindowSettings, subset_probabilities
+from dmaf_lite.evaluation.inference import subset_probabilities, windows_of
 from dmaf_lite.evaluation.metrics import dice
 from dmaf_lite.lessons import recipes
 from dmaf_lite.lessons.artifacts import load_or_make
@@ -49,7 +49,7 @@ def first_study(seed: int = 0) -> Hero:
     name = split["test"][0]
     scans, truth = cohort.read(name)
     masks = np.array([BRATS.mask_of(names) for names in SUBSETS.values()])
-    found = subset_probabilities(net, scans, masks, settings=WindowSettings(window=tuple(card["window"])))
+    found = subset_probabilities(net, scans, masks, settings=windows_of(card))
     answers = dict(zip(SUBSETS, found.argmax(1).byte().cpu().numpy(), strict=True))
     scores = {subset: {region: dice(BRATS.region_mask(label, region), BRATS.region_mask(truth, region))
                        for region in BRATS.regions} for subset, label in answers.items()}

@@ -6,20 +6,14 @@ imports and drawings use one thread whatever is given to them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Any
 
-from dmaf_lite.base.workers import worker_pool
+from dmaf_lite.base.workers import cores, worker_pool
 
 MOST_LANES = 2  # each holds a kernel with its network and data
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def lanes_that_fit() -> int:

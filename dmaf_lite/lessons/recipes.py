@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from dmaf_lite.base.settings import from_mapping
 from dmaf_lite.data.cohort import Cohort, read_split
 from dmaf_lite.data.training_set import TrainingSet
 from dmaf_lite.evaluation.evaluate import EvaluationSettings, evaluate
-from dmaf_lite.evaluation.inference import WindowSettings
+from dmaf_lite.evaluation.inference import windows_of
 from dmaf_lite.evaluation.metrics import HD95
 from dmaf_lite.methods.weights import load_weights, shipped
 from dmaf_lite.phantom.ready import PhantomSettings, ready_cohort
@@ -43,7 +44,7 @@ def score_shipped(folder: Path, config: Mapping[str, Any], cohort_folder: Path) 
     """``rows.parquet``: the shipped weights on test cases; `config`: weights, cases, overlap, hd95 (names)."""
     cohort, split = open_cohort(cohort_folder)
     net, card = load_weights(shipped(config["weights"]))
-    windows = WindowSettings(window=tuple(card["window"]), overlap=config["overlap"])
+    windows = replace(windows_of(card), overlap=config["overlap"])
     rules = tuple(HD95(*name.split("/")) for name in config["hd95"])
     rows = evaluate(net, cohort, split["test"][: config["cases"]], progress=False,
                     settings=EvaluationSettings(windows=windows, hd95=rules))
@@ -55,7 +56,7 @@ def evaluate_run(folder: Path, config: Mapping[str, Any], cohort_folder: Path, r
     """``rows.parquet``: the subset rows of a run; `config`: cases (how many test cases), run (its name)."""
     cohort, split = open_cohort(cohort_folder)
     net, card = load_weights(run_folder / "weights.safetensors")
-    settings = EvaluationSettings(windows=WindowSettings(window=tuple(card["window"])))
+    settings = EvaluationSettings(windows=windows_of(card))
     rows = evaluate(net, cohort, split["test"][: config["cases"]], settings=settings, run=config.get("run", "run"))
     with atomic_path(folder / "rows.parquet") as partial:
         rows.to_parquet(partial, index=False)

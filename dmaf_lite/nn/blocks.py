@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmaf_lite.base.device import in_float32
+from dmaf_lite.nn.convolution import Conv3d
 from dmaf_lite.nn.interpolation import trilinear
 from dmaf_lite.nn.slabs import answers_in_slabs, norm_act_in_slabs
 
@@ -146,7 +147,7 @@ class NormActConv(nn.Sequential):
         super().__init__(
             InstanceNorm(channels),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv3d(channels, channels, kernel, padding=around(kernel), padding_mode=padding, bias=False),
+            Conv3d(channels, channels, kernel, padding=around(kernel), padding_mode=padding, bias=False),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -167,7 +168,7 @@ class ResidualLevel(nn.Module):
     def __init__(self, c_in: int, c_out: int, *, stride: tuple[int, int, int], padding: str,
                  kernel: Kernel = CUBE) -> None:
         super().__init__()
-        self.enter = nn.Conv3d(c_in, c_out, kernel, stride=stride, padding=around(kernel), padding_mode=padding,
+        self.enter = Conv3d(c_in, c_out, kernel, stride=stride, padding=around(kernel), padding_mode=padding,
                                bias=False)
         self.refine = nn.Sequential(*(NormActConv(c_out, padding=padding, kernel=kernel) for _ in range(2)))
 

@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmaf_lite.nn.blocks import InstanceNorm, in_layout
+from dmaf_lite.nn.convolution import Conv3d
 
 
-class Conv(nn.Conv3d):
+class Conv(Conv3d):
     """Convolution with bias that keeps its size at stride 1.
 
     Attributes:

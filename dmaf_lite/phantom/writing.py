@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmaf_lite.base.atomic import write_text
-from dmaf_lite.base.workers import NO_GUARD, worker_pool
+from dmaf_lite.base.workers import NO_GUARD, cores, worker_pool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +66,7 @@ def write_cases(write: Callable[[int], Path], *, count: int, name: Callable[[int
                 report.failed[name(index)] = f"{type(error).__name__}: {error}"
             bar.update()
 
-        workers = min(min(_cores(), MOST_WORKERS) if workers is None else workers, len(todo))
+        workers = min(min(cores(), MOST_WORKERS) if workers is None else workers, len(todo))
         if workers <= 1:
             for index in todo:
                 note(index, lambda index=index: write(index))
@@ -123,8 +122,3 @@ def write_nifti(path: Path, values: np.ndarray, affine: np.ndarray) -> None:
     image.set_sform(affine, 1)
     # Level 4: half the time of the usual 9 for 2 % more bytes.
     path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=4, mtime=0))
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

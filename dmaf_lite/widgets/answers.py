@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from dmaf_lite.data.damage import damage
 from dmaf_lite.evaluation.expected import expected_dice
-from dmaf_lite.evaluation.inference import subsets_and_weights
+from dmaf_lite.evaluation.inference import subsets_and_weights, windows_of
 from dmaf_lite.evaluation.metrics import dice
-from dmaf_lite.evaluation.predict import windows_of
 from dmaf_lite.figures.planes import to_lps
 from dmaf_lite.spec import DatasetSpec
 from dmaf_lite.widgets.sources import Study

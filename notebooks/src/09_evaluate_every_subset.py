@@ -122,6 +122,11 @@ assert len(subsets) == 2**BRATS.M - 1 and subsets.sum() == BRATS.M * 2 ** (BRATS
 # %% [markdown]
 # Same numbers, to the last digit, and the encoders ran an eighth as often.
 #
+# **How large should a window be?** The instance norm sees the whole window, so a network answers best in windows of the
+# sizes that it has learned from. Weights that have learned from crops of several sizes may use all of them: two windows
+# of 32 voxels cover 48, and one of 48 does so with two thirds of the work along that axis. `windows_of` reads from the
+# card what some weights may use, and `fitted_window` takes the size with the fewest voxels.
+#
 # ## 2 · Two metrics by hand
 #
 # [**Dice**](../docs/glossary.md#dice) asks how much two masks overlap, $2 |P \cap G| / (|P| + |G|)$; both empty counts 1, one empty 0. **HD95**

@@ -50,9 +50,8 @@ from dmaf_lite.evaluation.confidence import confidence
 from dmaf_lite.evaluation.expected import doubts, expected_dice
 from dmaf_lite.evaluation.experience import features, unfamiliar
 from dmaf_lite.evaluation.inclusion import steps, violations
-from dmaf_lite.evaluation.inference import probabilities_and_weights, subset_probabilities
+from dmaf_lite.evaluation.inference import probabilities_and_weights, subset_probabilities, windows_of
 from dmaf_lite.evaluation.metrics import dice
-from dmaf_lite.evaluation.predict import windows_of
 from dmaf_lite.evaluation.reliability import Scaling, entropy, expected_calibration_error, reliability, zone, zone_of
 from dmaf_lite.evaluation.repair import calibrated, one_left_out, repair
 from dmaf_lite.figures.planes import fullest_slice, to_lps

@@ -1,9 +1,14 @@
 """A script without a main guard is told so, once, and not by every worker."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import dmaf_lite
+from dmaf_lite.base.workers import cores
 
 SCRIPTS = {
     "makes": """
@@ -26,3 +31,18 @@ def test_a_script_without_a_main_guard_gets_one_sentence(tmp_path, script):
     assert done.returncode == 1 and done.stderr.count("Traceback") == 1
     assert 'under `if __name__ == "__main__":`' in done.stderr.strip().splitlines()[-1]
     assert "BrokenProcessPool" not in done.stderr.splitlines()[-1]
+
+
+def test_cores_are_those_that_this_process_was_granted():
+    """A job of two cores on a machine of 64 must not start 64 workers; nor does any file count them for itself."""
+    if hasattr(os, "sched_setaffinity"):
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(before)})
+        try:
+            assert cores() == 1
+        finally:
+            os.sched_setaffinity(0, before)
+    assert 1 <= cores() <= (os.cpu_count() or 1)
+    package = Path(dmaf_lite.__file__).parent
+    counting = [path.name for path in package.rglob("*.py") if "cpu_count" in path.read_text(encoding="utf-8")]
+    assert counting == ["workers.py"]

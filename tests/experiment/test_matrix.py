@@ -20,6 +20,7 @@ from dmaf_lite.experiment.matrix import WORK, collect, do_run, open_matrix, resu
 from dmaf_lite.experiment.profile import ExperimentSettings
 from dmaf_lite.experiment.status import as_text, status
 from dmaf_lite.methods.weights import read_card
+from dmaf_lite.spec import MYOPS
 from dmaf_lite.training.checkpoint import LAST
 
 PROFILE = {
@@ -279,3 +280,47 @@ def test_the_printed_script_names_every_open_run(opened, tiny_cohort, split):
     assert all(name in script for name in NAMES)
     assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
     assert engines.groups(NAMES, 3) == [NAMES[:3], NAMES[3:]]
+
+
+OWN_PHANTOMS = {**{name: value for name, value in PROFILE.items() if name != "rates"},
+                "phantom": {"train": 2, "val": 1, "test": 1, "seed": 0, "spacing": 6.0},
+                "training_phantoms": {"dmaf": {"train": 3, "val": 0, "test": 0, "seed": 1, "spacing": 6.0}}}
+
+
+def test_a_variant_may_be_trained_on_phantoms_of_its_own(tmp_path):
+    """Other training cases, the same tested ones; variants with the same phantoms share them."""
+    both = {name: OWN_PHANTOMS["training_phantoms"]["dmaf"] for name in ("dmaf", "again")}
+    profile = {**OWN_PHANTOMS, "variants": {**PROFILE["variants"], "again": {"objective": "plain"}},
+               "training_phantoms": both}
+    matrix = open_matrix(from_mapping(ExperimentSettings, profile), tmp_path, workers=0)
+    ours, others, again = (matrix.training_set(matrix.settings.run(f"{name}-seed0"))
+                           for name in ("baseline", "dmaf", "again"))
+    assert list(ours.names) == list(matrix.split["train"]) and len(others.names) == 3
+    assert others.cohort.folder == again.cohort.folder == tmp_path / "training" / "dmaf" / "prepared"
+    outcomes = work(matrix, only=["dmaf-seed0"], device="cpu", progress=False)
+    assert outcomes == {"dmaf-seed0": "finished"}
+    assert set(collect(tmp_path)["case"]) == set(matrix.split["test"])
+    assert read_card(matrix.run(matrix.settings.run("dmaf-seed0")).weights)["training_cases"] == 3
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"training_phantoms": {"dmaff": {"seed": 1}}}, "dmaff, which is no variant"),
+    ({"training_phantoms": {"dmaf": {"seed": 0}}}, "the test cases would be among them"),
+    ({"training_phantoms": {"dmaf": {"seed": 1, "kind": "heart"}}}, "expected the same kind"),
+    ({"protocol": "cv5"}, "leave one of them out"),
+])
+def test_phantoms_to_train_on_that_cannot_be_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        from_mapping(ExperimentSettings, {**OWN_PHANTOMS, **changes})
+
+
+def test_phantoms_of_another_kind_than_the_given_cohort_are_refused(tiny_cohort, split, tmp_path, monkeypatch):
+    matrix = open_matrix(from_mapping(ExperimentSettings, OWN_PHANTOMS), tmp_path, cohort=tiny_cohort.folder,
+                         split=split)
+
+    class Hearts:
+        spec, names = MYOPS, []
+
+    monkeypatch.setattr(module, "ready_cohort", lambda *args, **kwargs: (Hearts, {}))
+    with pytest.raises(ValueError, match="expected the same kind of study"):
+        matrix.trained_on("dmaf")

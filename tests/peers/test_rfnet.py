@@ -47,7 +47,7 @@ def test_the_closed_form_equals_the_slow_one_in_values_and_gradients():
         found.append([fused.detach(), y.grad, *(p.grad.clone() for p in module.parameters())])
     assert found[0][0].abs().max() > 0.1
     for fast, slow in zip(*found, strict=True):
-        torch.testing.assert_close(fast, slow, atol=2e-5, rtol=2e-4)
+        torch.testing.assert_close(fast, slow, atol=5e-5, rtol=2e-4)  # sums of 500 numbers in float32
 
 
 def test_a_mean_over_a_region_is_one_over_its_voxels():

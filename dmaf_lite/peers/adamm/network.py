@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from dmaf_lite.base.settings import checked, is_written, with_defaults
 from dmaf_lite.nn.contract import Features, Pairs, Prediction
+from dmaf_lite.nn.convolution import Conv3d
 from dmaf_lite.peers.adamm.adapters import MaskGroups, adapter_bank
 from dmaf_lite.peers.adamm.garm import GARM
 from dmaf_lite.peers.adamm.presence import PresenceHead, class_logits
@@ -114,7 +115,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.body = nn.Sequential(*(
             layer for _ in range(2)
-            for layer in (nn.GroupNorm(8, channels), nn.ReLU(inplace=True), nn.Conv3d(channels, channels, 3, padding=1))
+            for layer in (nn.GroupNorm(8, channels), nn.ReLU(inplace=True), Conv3d(channels, channels, 3, padding=1))
         ))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -156,8 +157,8 @@ class AdammNet(nn.Module):
         self.spec, self.settings, self.classes = spec, settings, len(spec.classes)
         w = settings.width
         self.channels, self.stride = (w, 2 * w, 4 * w, 8 * w), (8, 8, 8)
-        self.enter = nn.Sequential(nn.Conv3d(spec.M, w, 3, padding=1), ResidualBlock(w))
-        self.down = nn.ModuleList(nn.Conv3d(c, 2 * c, 3, stride=2, padding=1) for c in (w, 2 * w, 4 * w))
+        self.enter = nn.Sequential(Conv3d(spec.M, w, 3, padding=1), ResidualBlock(w))
+        self.down = nn.ModuleList(Conv3d(c, 2 * c, 3, stride=2, padding=1) for c in (w, 2 * w, 4 * w))
         self.refine = nn.ModuleList(residual_blocks(c, n) for c, n in ((2 * w, 2), (4 * w, 2), (8 * w, 3)))
         self.deepest = ResidualBlock(8 * w)
         self.fuse_style = nn.Conv3d(20 * w, 8 * w, 1)

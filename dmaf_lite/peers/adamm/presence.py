@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dmaf_lite.nn.convolution import Conv3d
 from dmaf_lite.peers.adamm.garm import make_norm
 
 GATES = ("soft", "hard", "none")
@@ -39,7 +40,7 @@ class PresenceHead(nn.Sequential):
 
     def __init__(self, channels: int, lesions: int, norm: str) -> None:
         super().__init__(
-            nn.Conv3d(channels, channels, 3, padding=1), make_norm(norm, channels), nn.ReLU(),
+            Conv3d(channels, channels, 3, padding=1), make_norm(norm, channels), nn.ReLU(),
             nn.Conv3d(channels, lesions, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten(),
         )
 
