@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from benchmarks.anatomy import measure_anatomy
 from benchmarks.busy import FORMS, measure_busy
 from benchmarks.case import measure_case
 from benchmarks.loading import measure_cases, measure_loading, measure_workers
@@ -25,7 +26,8 @@ from dmaf_lite.base.atomic import write_text
 from dmaf_lite.base.provenance import commit, hardware
 
 MEASURES = {"step": measure_step, "case": measure_case, "loading": measure_loading,
-            "workers": measure_workers, "cases": measure_cases, "store": measure_store, "busy": measure_busy}
+            "workers": measure_workers, "cases": measure_cases, "store": measure_store, "busy": measure_busy,
+            "anatomy": measure_anatomy}
 DOCS = Path(__file__).parents[1] / "docs"
 OURS, BASELINE = "dmaf_net + dmaf", "baseline + plain"
 FULL_SIZE = [136, 170, 140]  # a brain at 1 mm; 36 windows of the peers
@@ -43,6 +45,7 @@ def plan(size: str) -> list[dict[str, Any]]:
             *({"what": "workers", "workers": w, "side": 32, "spacing": 3.0} for w in (0, 1)),
             *({"what": "cases", "cases": n} for n in (1, 10)),
             {"what": "store", "spacing": 3.0, "sides": [16, 32, 40]},
+            {"what": "anatomy", "side": 16, "repeats": 1},
         ]
     steps = [
         {"method": "plain rfnet", "side": 80, "repeats": 2},
@@ -62,9 +65,11 @@ def plan(size: str) -> list[dict[str, Any]]:
     workers = [{"workers": w} for w in (0, 1, 2)]
     many = [{"cases": n} for n in (1, 10, 100, 1000)]
     busy = [{"form": form} for form in FORMS]
+    anatomy = [{"side": s, "precision": p, "halves": h} for s in (32, 48)
+               for p, h in (("float32", False), ("float32", True), ("bfloat16", True))]
     return [{"what": what} | one
             for what, configs in (("step", steps), ("case", cases), ("loading", loading), ("workers", workers),
-                                  ("cases", many), ("store", [{}]), ("busy", busy))
+                                  ("cases", many), ("store", [{}]), ("busy", busy), ("anatomy", anatomy))
             for one in configs]
 
 

@@ -13,6 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.step import blocks_label, ours
 from dmaf_lite.base.memory import keep_freed_memory
 from dmaf_lite.data.batches import Batch
+from dmaf_lite.nn import convolution
 from dmaf_lite.spec import BRATS
 
 # Kind -> parts of the names of torch's operations; the first that fits counts.
@@ -38,12 +39,13 @@ def kind_of(operation: str) -> str:
     return next((kind for kind, parts in KINDS.items() if any(part in name for part in parts)), REST)
 
 
-def measure_anatomy(*, side: int, batch: int = 1, modalities: int = 3, precision: str = "float32", repeats: int = 5
-                    ) -> dict[str, object]:
+def measure_anatomy(*, side: int, batch: int = 1, modalities: int = 3, precision: str = "float32", halves: bool = True,
+                    repeats: int = 5) -> dict[str, object]:
     """Processor seconds of a step of DMAF-Net on one thread, and the share of each kind of operation.
 
     Args:
         side, batch, modalities, precision: As in `measure_step`.
+        halves: False: convolutions of one study as torch does them (`nn/convolution.py`).
         repeats: Profiled steps.
 
     Returns:
@@ -53,6 +55,8 @@ def measure_anatomy(*, side: int, batch: int = 1, modalities: int = 3, precision
     """
     keep_freed_memory()
     torch.set_num_threads(1)
+    if not halves:
+        convolution.SMALL = 0
     torch.manual_seed(0)
     available = torch.zeros(batch, BRATS.M, dtype=torch.bool)
     available[:, :modalities] = True

@@ -41,6 +41,8 @@ def render(found: dict[str, Any]) -> str:
         f"{machine['matrix_product_bfloat16_gflops']:.0f} in bfloat16; stream copy "
         f"{machine['copy_gbytes']:.0f} GB/s.\n",
         "## A training step\n", *apart(results, "step"), step_table(results, machine),
+        *(["\n### Where a small step goes\n", *apart(results, "anatomy"), anatomy_table(results)]
+          if of(results, "anatomy") else []),
         "\n## A case over all subsets\n", *apart(results, "case"), case_table(results),
         "\n## Reading crops\n", *apart(results, "loading"), loading_table(results),
         *(["\n### With processes that read ahead\n", *apart(results, "workers"), workers_table(results)]
@@ -58,6 +60,21 @@ def render(found: dict[str, Any]) -> str:
     if "cuda" not in {r.get("device") for r in results}:
         parts.append("\nOn a GPU: [gpu.md](gpu.md), measured by `benchmarks/gpu.py`.\n")
     return "\n".join(parts)
+
+
+def anatomy_table(results: Sequence[Result]) -> str:
+    """Shares of the processor time of a step, by kinds of operation; one line for each form."""
+    found = [one for one in of(results, "anatomy") if "error" not in one]
+    kinds = list(found[0]["shares"]) if found else []
+    lines = ["Processor time of DMAF-Net's step on one thread, three scans, batch 1, by kinds of torch's operations. "
+             "\"torch's rule\": one small study goes to torch's old kernel; \"in halves\": the same sums as a batch of "
+             "two ([convolution.py](../dmaf_lite/nn/convolution.py)).\n",
+             row("crop", "precision", "convolutions", "s", "operations", *kinds), row(*["---"] * (5 + len(kinds)))]
+    for one in found:
+        lines.append(row(f"{one['side']}^3", one.get("precision", "float32"),
+                         "in halves" if one.get("halves", True) else "torch's rule", f"{one['seconds']:.2f}",
+                         one["operations"], *(f"{one['shares'][kind]:.0%}" for kind in kinds)))
+    return "\n".join(lines) + "\n"
 
 
 def apart(results: Sequence[Result], what: str) -> list[str]:

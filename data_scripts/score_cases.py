@@ -19,8 +19,8 @@ from dmaf_lite.base.device import choose_device
 from dmaf_lite.base.door import leave
 from dmaf_lite.data.finding import bound_layout
 from dmaf_lite.data.layouts import LAYOUTS
+from dmaf_lite.evaluation.inference import windows_of
 from dmaf_lite.evaluation.native import labelled_studies, score_studies
-from dmaf_lite.evaluation.predict import windows_of
 from dmaf_lite.evaluation.tables import markdown, subset_table
 from dmaf_lite.lessons.artifacts import data_folder
 from dmaf_lite.methods.weights import load_weights, shipped, weights_file
@@ -34,8 +34,11 @@ def main(argv: list[str] | None = None) -> int:
                         "those for real scans)")
     parser.add_argument("--layout", default="brats2020", choices=sorted(LAYOUTS), help="how the files are named")
     parser.add_argument("--out", type=Path, required=True, help="folder for rows.parquet and table.md")
-    parser.add_argument("--window", type=int, nargs=3, metavar="VOXELS", help="sides (default: as trained)")
-    parser.add_argument("--mirror", action="store_true", help="mean with the prediction for the mirrored study")
+    parser.add_argument("--window", type=int, nargs=3, metavar="VOXELS", help="sides (default: as the card says)")
+    parser.add_argument("--largest", type=int, nargs=3, metavar="VOXELS",
+                        help="sides to which windows may grow where that saves work (default: as the card says)")
+    parser.add_argument("--mirror", action=argparse.BooleanOptionalAction,
+                        help="mean with the prediction for the mirrored study (default: as the card says)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     args = parser.parse_args(argv)
     return leave("score_cases", lambda: work(args))
@@ -45,9 +48,13 @@ def work(args: argparse.Namespace) -> int:
     """Do what the command line asks; returns the exit status."""
     weights = weights_file(args.weights) if args.weights else shipped()
     net, card = load_weights(weights, choose_device(args.device))
-    windows = replace(windows_of(card), mirror=args.mirror)
+    windows = windows_of(card)
     if args.window:
-        windows = replace(windows, window=tuple(args.window))
+        windows = replace(windows, window=tuple(args.window), largest=None)
+    if args.largest:
+        windows = replace(windows, largest=tuple(args.largest))
+    if args.mirror is not None:
+        windows = replace(windows, mirror=args.mirror)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is odd about a case is told by predict
         folder = args.folder or data_folder("real_case")

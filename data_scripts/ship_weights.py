@@ -24,12 +24,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("rows", type=Path, help="rows.parquet of its evaluation")
     parser.add_argument("name", help="name under which the kit finds them, such as dmaf_net_randomised")
     parser.add_argument("--data", default=PHANTOM, help="what the rows were measured on (default: %(default)s)")
+    parser.add_argument("--largest", type=int, nargs=3, metavar="VOXELS",
+                        help="windows may grow to this where that saves work, as was found good on validation cases")
+    parser.add_argument("--mirror", action="store_true",
+                        help="predict the mirrored study too, as was found good on validation cases")
     parser.add_argument("--folder", type=Path, default=PRETRAINED, help="where they go (default: the package)")
     args = parser.parse_args(argv)
 
+    prediction = {**({"largest": args.largest} if args.largest else {}), **({"mirror": True} if args.mirror else {})}
+
     def work() -> int:
         path = ship_weights(args.weights, pd.read_parquet(args.rows), args.folder / f"{args.name}.safetensors",
-                            data=args.data)
+                            data=args.data, prediction=prediction)
         print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, with its card beside it")
         return 0
 

@@ -12,6 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.__main__ import main, plan, renewed
+from benchmarks.anatomy import REST, kind_of, measure_anatomy
 from benchmarks.busy import measure_busy
 from benchmarks.case import measure_case
 from benchmarks.cold import forget, in_memory
@@ -24,6 +25,7 @@ from benchmarks.report import render, write_report
 from benchmarks.step import measure_step
 from benchmarks.store_forms import FORMS, Table, measure_store
 from dmaf_lite.methods.networks import build_network
+from dmaf_lite.nn import convolution
 from dmaf_lite.spec import BRATS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -246,3 +248,27 @@ def test_the_report_divides_and_shows_what_failed(tmp_path):
 
 def test_the_committed_report_is_that_of_the_committed_numbers():
     assert (DOCS / "benchmarks.md").read_text() == render(json.loads((DOCS / "benchmarks.json").read_text()))
+
+
+@pytest.mark.parametrize("halves", [True, False])
+def test_a_small_step_is_taken_apart_by_kinds_of_operation(halves, monkeypatch):
+    monkeypatch.setattr(convolution, "SMALL", convolution.SMALL)  # the measurement sets it, in a process of its own
+    threads = torch.get_num_threads()
+    try:
+        found = measure_anatomy(side=16, modalities=2, repeats=1, halves=halves)
+    finally:
+        torch.set_num_threads(threads)
+    assert found["seconds"] > 0 and found["operations"] > 1000
+    assert sum(found["shares"].values()) == pytest.approx(1, abs=0.01)
+    assert found["shares"]["convolutions"] == max(found["shares"].values()) or halves
+    committed = json.loads((DOCS / "benchmarks.json").read_text(encoding="utf-8"))
+    added = [*committed["results"], {"what": "anatomy", "side": 16, "halves": halves, **found}]
+    text = render(committed | {"results": added})
+    assert "| 16^3 | float32 | " + ("in halves" if halves else "torch's rule") in text
+
+
+def test_operations_are_told_by_their_names():
+    assert [kind_of(f"aten::{name}") for name in ("mkldnn_convolution", "native_batch_norm", "addmm", "_fused_adamw_",
+                                                  "copy_", "_softmax", "add_", "view")] == [
+        "convolutions", "norms", "matrix products", "optimizer", "copies, casts and layouts",
+        "softmax, sums and comparisons", "element by element", REST]

@@ -90,13 +90,11 @@ class EvaluationSettings:
         return tuple(s - low for s, (low, _) in zip(start, meta["box"], strict=True)), self.windows.window
 
 
-def usual(spec: DatasetSpec, window: Sequence[int], convention: str | None = None, *,
-          largest: Sequence[int] | None = None) -> EvaluationSettings:
+def usual(spec: DatasetSpec, window: Sequence[int], convention: str | None = None) -> EvaluationSettings:
     """A convention with the windows of a training; default the kit's own for the data set."""
     own = "patient" if spec.stack else "kit"  # in 3-D the distance of slices would decide HD95
     settings = CONVENTIONS[convention or own]
-    largest = None if largest is None else tuple(largest)
-    return replace(settings, windows=replace(settings.windows, window=tuple(window), largest=largest))
+    return replace(settings, windows=replace(settings.windows, window=tuple(window)))
 
 
 def centre_start(shape: Sequence[int], window: Sequence[int]) -> tuple[int, ...]:

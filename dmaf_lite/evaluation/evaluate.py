@@ -265,7 +265,9 @@ def settings_of(args: argparse.Namespace, card: Mapping[str, Any]) -> Evaluation
     elif args.convention in ("kit", "patient", "published"):
         named = None if args.convention == "kit" else args.convention  # "kit": the one for this kind of study
         trained = windows_of(card)
-        settings = usual(SPECS[card.get("spec", "brats")], trained.window, named, largest=trained.largest)
+        settings = usual(SPECS[card.get("spec", "brats")], trained.window, named)
+        chosen = {"largest": trained.largest, "mirror": trained.mirror}
+        settings = replace(settings, windows=replace(settings.windows, **chosen))
     else:
         settings = CONVENTIONS[args.convention]
     if args.window is not None:

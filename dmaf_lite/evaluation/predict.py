@@ -312,6 +312,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="decides the label values that are written (ET is 4 up to 2021, 3 from 2023); the scans "
                              "may be named as in any layout")
     parser.add_argument("--window", type=int, help="side of the window in voxels; default: as in training")
+    parser.add_argument("--mirror", action=argparse.BooleanOptionalAction,
+                        help="the mean with the prediction for the mirrored study, in twice the time; default: as the "
+                             "weights' card says")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
     parser.add_argument("--confidence-map", action="store_true",
                         help="write NAME_confidence.nii.gz too: the probability that the label is right")
@@ -335,6 +338,8 @@ def main(args: argparse.Namespace) -> int:
     windows = windows_of(card)
     if args.window is not None:
         windows = replace(windows, window=(args.window,) * 3, largest=None)
+    if args.mirror is not None:
+        windows = replace(windows, mirror=args.mirror)
     calibration, why_not = calibration_of(args.weights, net)
     if why_not:
         print(f"expected Dice and intervals are left out: {why_not}", file=sys.stderr)

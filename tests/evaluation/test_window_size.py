@@ -73,8 +73,9 @@ def test_a_largest_window_below_the_window_is_refused():
         WindowSettings(window=(32, 32, 32), largest=(32, 24, 32))
 
 
-def test_weights_say_how_large_their_windows_may_be():
-    assert windows_of(read_card(shipped("dmaf_net_randomised"))) == WindowSettings(largest=(48, 48, 48))
+def test_weights_say_how_they_predict():
+    assert windows_of(read_card(shipped("dmaf_net_randomised"))) == WindowSettings(largest=(40, 40, 40), mirror=True)
     assert windows_of(read_card(shipped("dmaf_net_phantom"))) == WindowSettings()
-    late = {"window": [16, 16, 8], "recipe": {"late_crops": [[8, 24, 8]]}}
-    assert windows_of(late) == WindowSettings(window=(16, 16, 8), largest=(16, 24, 8))
+    assert windows_of({"window": [16, 16, 8]}) == WindowSettings(window=(16, 16, 8))
+    with pytest.raises(ValueError, match="larges is not known"):
+        windows_of({"prediction": {"larges": [40, 40, 40]}})
