@@ -297,12 +297,11 @@ torch.testing.assert_close(fresh, mean)
 order = [2, 0, 3, 1]
 features = torch.randn(M, C, size, size, size)
 everything = Pairs.of(torch.ones(1, M, dtype=torch.bool))
-with torch.no_grad():
-    f_before, A_before = dmaf(features, everything)
-    embedding = dmaf.modality_embedding.clone()
-    dmaf.modality_embedding.copy_(embedding[order])
-    f_after, A_after = dmaf(features[order], everything)
-    dmaf.modality_embedding.copy_(embedding)
+f_before, A_before = dmaf(features, everything)
+embedding = dmaf.modality_embedding.detach().clone()
+dmaf.modality_embedding.data = embedding[order]
+f_after, A_after = dmaf(features[order], everything)
+dmaf.modality_embedding.data = embedding
 
 # %% tags=["check"]
 torch.testing.assert_close(A_after, A_before[order], atol=1e-5, rtol=1e-4)
