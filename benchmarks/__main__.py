@@ -23,6 +23,7 @@ from benchmarks.report import write_report
 from benchmarks.step import measure_step
 from benchmarks.store_forms import measure_store
 from dmaf_lite.base.atomic import write_text
+from dmaf_lite.base.device import cpu_has_bfloat16
 from dmaf_lite.base.provenance import commit, hardware
 
 MEASURES = {"step": measure_step, "case": measure_case, "loading": measure_loading,
@@ -65,8 +66,8 @@ def plan(size: str) -> list[dict[str, Any]]:
     workers = [{"workers": w} for w in (0, 1, 2)]
     many = [{"cases": n} for n in (1, 10, 100, 1000)]
     busy = [{"form": form} for form in FORMS]
-    anatomy = [{"side": s, "precision": p, "halves": h} for s in (32, 48)
-               for p, h in (("float32", False), ("float32", True), ("bfloat16", True))]
+    forms = [("float32", False), ("float32", True), *([("bfloat16", True)] if cpu_has_bfloat16() else [])]
+    anatomy = [{"side": s, "precision": p, "halves": h} for s in (32, 48) for p, h in forms]
     return [{"what": what} | one
             for what, configs in (("step", steps), ("case", cases), ("loading", loading), ("workers", workers),
                                   ("cases", many), ("store", [{}]), ("busy", busy), ("anatomy", anatomy))

@@ -518,6 +518,34 @@ fig = figures.validation_picture(mean_curves)
 figures.show(fig, alt="Mean Dice on validation phantoms over the steps, one line for each variant: fast at first, then slow")
 
 # %% [markdown]
+# The learning rate falls to 0 in the end, so the last part of every curve rises, however long it is. Whether a budget is
+# enough is told better by twice the budget: two of the runs once more, with 3000 steps
+# ([profile](profiles/experiments/parts_long.yaml)).
+
+# %%
+longer, _ = committed("parts_long")
+longer = longer[longer["metric"] == "dice"]
+short = parts[parts["seed"].isin(set(longer["seed"]))]
+
+
+def differences(ours, other):
+    """Difference and interval of each region, as words."""
+    found = compare(ours, other).set_index("region").loc[regions]
+    return ", ".join(f"{region} {line.difference:+.3f} [{line.low:+.3f}, {line.high:+.3f}]"
+                     for region, line in found.iterrows())
+
+
+for variant in variants[:2]:
+    print(f"{variant}, 3000 steps against 1500\n    {differences(of(longer, variant), of(short, variant))}")
+for steps, table in ((1500, short), (3000, longer)):
+    print(f"{variants[1]} against {variants[0]}, {steps} steps\n    "
+          f"{differences(of(table, variants[1]), of(table, variants[0]))}")
+
+# %% [markdown]
+# So 1500 steps are not the end: twice as many add about .02. But both networks gain alike, and what attention adds to TC and ET
+# stays: these differences are no matter of the budget.
+
+# %% [markdown]
 # Each part by itself again, against the variant before it. And not only under these rates: the same variants were trained where
 # only **one case in twenty has T2** (3 of 60) and all have the rest, the hardest lesson for a scan that is needed and never there.
 # The plan's rule in one picture: a field has a colour only where the interval leaves 0 out and every seed agrees.
