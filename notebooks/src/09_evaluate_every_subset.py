@@ -542,7 +542,7 @@ for steps, table in ((1500, short), (3000, longer)):
           f"{differences(of(table, variants[1]), of(table, variants[0]))}")
 
 # %% [markdown]
-# So 1500 steps are not the end: twice as many add about .02. But both networks gain alike, and what attention adds to TC and ET
+# So 1500 steps are not the end: twice as many add about .02. But both networks gain alike, and what [attention](../docs/glossary.md#attention) adds to TC and ET
 # stays: these differences are no matter of the budget.
 
 # %% [markdown]
